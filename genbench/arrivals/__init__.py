@@ -1,0 +1,1 @@
+"""Arrival processes: send offsets of an open loop. One file each."""

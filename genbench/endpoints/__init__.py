@@ -1,0 +1,1 @@
+"""Endpoint kinds: build a body, read a message. One file each."""

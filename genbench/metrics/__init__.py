@@ -1,0 +1,1 @@
+"""Records to numbers: definitions, summary, promises."""

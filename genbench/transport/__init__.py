@@ -1,0 +1,1 @@
+"""Bytes out, (time, bytes) in."""
