@@ -1,8 +1,8 @@
 """TLS over bytes: `ssl.MemoryBIO` on both sides, no socket here, so the caller keeps the kernel's stamps.
 
 Rules: after every `feed`, drain `plaintext()` (one SSLObject.read returns one record) and then send `outgoing()`
-(alerts, key updates, the handshake). All that one read brought belongs to that read's stamp. An end of the connection without
-close_notify is the caller's to judge: with complete HTTP framing it is harmless, else the response is truncated.
+(alerts, key updates, the handshake). All that one read brought belongs to that read's stamp. An end of the connection
+without close_notify is the caller's to judge: with complete HTTP framing it is harmless, else it is `truncated`.
 """
 
 import ssl
@@ -28,7 +28,7 @@ class TlsSession:
         self.closed = False
 
     def handshake(self) -> bool:
-        """Go on with the handshake; True when it is done. Raises ssl.SSLError (a certificate that does not hold, ...)."""
+        """Go on with the handshake; True when it is done. Raises ssl.SSLError (a bad certificate, say)."""
         try:
             self._ssl.do_handshake()
         except ssl.SSLWantReadError:

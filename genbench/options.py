@@ -1,0 +1,261 @@
+"""A user's options, each declared once: a field of a config dataclass with an `Opt`. Standard library only.
+
+Flags, profile keys, `--help` and the table in docs/ follow from these fields; defaults live here and nowhere else.
+Sections are for the code; to a user every option has one flat name (`--isl`, `isl:` in a profile).
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+
+@dataclass(frozen=True, slots=True)
+class Opt:
+    """How a config field appears to a user: the long flag is the field's name unless `flag` says otherwise.
+
+    `unit` "s" accepts 30, 500ms, 2m; `front` puts it on the first help page; `aliases` are shown, `habits` are other
+    tools' spellings, understood but not shown. `secret` values never reach a file or a message.
+    """
+
+    help: str
+    unit: str = ""
+    flag: str = ""
+    aliases: tuple[str, ...] = ()
+    habits: tuple[str, ...] = ()
+    metavar: str = ""
+    default: str = ""
+    choices: tuple[str, ...] = ()
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    front: bool = False
+    secret: bool = False
+    negative: str = ""  # the flag that sets a bool to false
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """The server and how to speak to it."""
+
+    url: Annotated[
+        str | None,
+        Opt(
+            "server address, with or without /v1",
+            metavar="URL",
+            default="the embedded engine",
+            front=True,
+            aliases=("-u",),
+            habits=("--base-url",),
+        ),
+    ] = None
+    model: Annotated[
+        str | None,
+        Opt("model name to ask for", metavar="NAME", default="the server's first", front=True, aliases=("-m",)),
+    ] = None
+    endpoint_type: Annotated[
+        str, Opt("chat, completions or embeddings, or a file of your own", metavar="KIND", front=True)
+    ] = "chat"
+    endpoint: Annotated[
+        str | None, Opt("request path", metavar="PATH", default="by kind: /v1/chat/completions ...")
+    ] = None
+    stream: Annotated[
+        bool | None,
+        Opt(
+            "ask for a stream", default="yes for chat and completions", habits=("--streaming",), negative="--no-stream"
+        ),
+    ] = None
+    api_key: Annotated[
+        str | None, Opt("bearer token", metavar="KEY", default="OPENAI_API_KEY", secret=True, front=True)
+    ] = None
+    header: Annotated[
+        tuple[str, ...],
+        Opt("extra request header, 'Name: value'; repeatable", metavar="HEADER", aliases=("-H",), secret=True),
+    ] = ()
+    extra: Annotated[
+        tuple[str, ...],
+        Opt(
+            "extra body field, key=value or a JSON object; repeatable",
+            metavar="FIELD",
+            habits=("--extra-inputs", "--extra-body"),
+        ),
+    ] = ()
+    service_kind: Annotated[str | None, Opt("kind of service; only openai", metavar="KIND", choices=("openai",))] = None
+    ca_cert: Annotated[str | None, Opt("PEM file of the authority to trust", metavar="FILE")] = None
+    insecure_tls: Annotated[bool, Opt("do not check the server's certificate")] = False
+    tokenizer: Annotated[
+        str | None,
+        Opt(
+            "folder, name in the local hub cache, tiktoken:NAME, or server",
+            metavar="NAME",
+            default="the server's usage",
+            front=True,
+        ),
+    ] = None
+    download: Annotated[bool, Opt("allow the tokenizer to be downloaded")] = False
+    wait_ready_s: Annotated[float, Opt("keep asking a server that is not ready for so long", unit="s", at_least=0)] = (
+        30.0
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """What is sent."""
+
+    input_file: Annotated[
+        str | None,
+        Opt(
+            "JSON lines with text, prompt or messages; optional max_tokens",
+            metavar="FILE",
+            default="synthetic prompts",
+            aliases=("-i",),
+            front=True,
+        ),
+    ] = None
+    isl: Annotated[
+        int,
+        Opt(
+            "input tokens of a synthetic prompt",
+            unit="tokens",
+            at_least=1,
+            front=True,
+            habits=("--synthetic-input-tokens-mean", "--random-input-len"),
+        ),
+    ] = 550
+    isl_stddev: Annotated[
+        float,
+        Opt(
+            "standard deviation of the input length",
+            unit="tokens",
+            at_least=0,
+            habits=("--synthetic-input-tokens-stddev",),
+        ),
+    ] = 0.0
+    osl: Annotated[
+        int | None,
+        Opt(
+            "output tokens to ask for; none: the model decides",
+            unit="tokens",
+            at_least=1,
+            front=True,
+            default="128; the file's own with --input-file",
+            habits=("--output-tokens-mean", "--random-output-len"),
+        ),
+    ] = 128
+    osl_stddev: Annotated[
+        float,
+        Opt("standard deviation of the output length", unit="tokens", at_least=0, habits=("--output-tokens-stddev",)),
+    ] = 0.0
+    batch_size: Annotated[int, Opt("inputs per embeddings request", unit="inputs", at_least=1, habits=("-b",))] = 1
+    ignore_eos: Annotated[
+        bool | None,
+        Opt(
+            "ask the server not to stop before the output length",
+            default="yes for synthetic prompts where the server takes it",
+            negative="--no-ignore-eos",
+        ),
+    ] = None
+    temperature: Annotated[float | None, Opt("sampling temperature", default="not sent", at_least=0)] = None
+    top_p: Annotated[float | None, Opt("nucleus sampling", default="not sent", above=0, at_most=1)] = None
+    request_seed: Annotated[int | None, Opt("the request's own seed field", default="not sent")] = None
+    salt: Annotated[
+        str | None,
+        Opt(
+            "text that keeps a repeated run out of the prefix cache; none: no salt",
+            metavar="TEXT",
+            default="new for each run",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """How hard and how long."""
+
+    concurrency: Annotated[
+        int | None,
+        Opt(
+            "requests in flight; with --request-rate the cap",
+            metavar="N",
+            default="1",
+            at_least=1,
+            front=True,
+            aliases=("-c",),
+            habits=("--max-concurrency",),
+        ),
+    ] = None
+    request_rate: Annotated[
+        float | None,
+        Opt("Poisson arrivals per second; inf: all at once", unit="req/s", above=0, front=True, aliases=("-r",)),
+    ] = None
+    request_count: Annotated[
+        int | None,
+        Opt(
+            "measured requests",
+            metavar="N",
+            at_least=1,
+            front=True,
+            aliases=("-n",),
+            default="max(100, 10 x concurrency) or 60 s, whichever first",
+        ),
+    ] = None
+    duration_s: Annotated[
+        float | None,
+        Opt("measured time", unit="s", above=0, front=True, aliases=("-d",), habits=("--benchmark-duration",)),
+    ] = None
+    warmup: Annotated[
+        int | None,
+        Opt(
+            "requests before the measurement; 0: none",
+            metavar="N",
+            at_least=0,
+            front=True,
+            default="min(concurrency, 32); 10 with a rate",
+            habits=("--warmup-request-count", "--num-warmups"),
+        ),
+    ] = None
+    grace_s: Annotated[float, Opt("wait so long for what is in flight when the time is up", unit="s", at_least=0)] = (
+        30.0
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """When a request is given up."""
+
+    connect_timeout_s: Annotated[float, Opt("give up a connection after", unit="s", above=0)] = 10.0
+    idle_timeout_s: Annotated[
+        float, Opt("give up a silent response after (covers the first token)", unit="s", above=0)
+    ] = 300.0
+    retry: Annotated[
+        bool, Opt("send once more when a kept-alive connection closed without a byte", negative="--no-retry")
+    ] = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """What is written and shown."""
+
+    artifact_dir: Annotated[str, Opt("folder for the run's own folder", metavar="DIR", front=True)] = "artifacts"
+    name: Annotated[
+        str | None, Opt("name of the run's folder", metavar="NAME", default="from model, load and time")
+    ] = None
+    save_inputs: Annotated[bool, Opt("write the request bodies to inputs.jsonl")] = False
+    save_outputs: Annotated[bool, Opt("write the answers' texts to outputs.jsonl")] = False
+    json: Annotated[bool, Opt("print the summary as JSON and nothing else", front=True)] = False
+    quiet: Annotated[bool, Opt("no progress line", aliases=("-q",))] = False
+    yes: Annotated[bool, Opt("send a large load to a public address without asking", aliases=("-y",))] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """Everything a run is made from. Sections are flat for the user: every option has one name."""
+
+    target: Target = field(default_factory=Target)
+    workload: Workload = field(default_factory=Workload)
+    load: Load = field(default_factory=Load)
+    limits: Limits = field(default_factory=Limits)
+    output: Output = field(default_factory=Output)
+    slo: Annotated[
+        tuple[str, ...],
+        Opt("promise to check, like 'ttft.p95<500ms' or 'error_rate<1%'; repeatable", metavar="RULE", front=True),
+    ] = ()
+    seed: Annotated[int, Opt("of prompts, lengths and arrivals", at_least=0, habits=("--random-seed",))] = 0
