@@ -6,7 +6,7 @@ Rules
 - Everything is frozen, but for `Record` and `Reply`, which are filled while a request is under way.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 MISSING = -1
+OPEN_ENDED = 1 << 62
 
 
 class EventKind(IntEnum):
@@ -137,15 +138,31 @@ class Schedule:
     grace_ns: int
 
 
+class Requests(Protocol):
+    """The plan's requests, built some way ahead of the one being sent; each is asked for once."""
+
+    def __len__(self) -> int:
+        """How many there are; OPEN_ENDED when only time limits the run."""
+
+    def __getitem__(self, index: int) -> Request:
+        """Hand over one; made on the spot when the building did not keep up."""
+
+    def is_made(self, index: int) -> bool:
+        """Whether it is ready to be sent."""
+
+    def refill(self, used: int, budget_ns: int) -> bool:
+        """Build ahead of `used` for about `budget_ns`; True when far enough ahead."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a run sends, fixed before the clock starts.
 
-    `requests` may make its items when they are asked for (a closed loop limited by time alone), but always the same
-    ones for the same seed and salt. `dataset_sha256` is over the samples before the salt: what comparisons use.
+    `requests` makes its items ahead of their use, always the same ones for the same seed and salt.
+    `dataset_sha256` is over the samples before the salt: what comparisons use.
     """
 
-    requests: Sequence[Request]
+    requests: "Requests"
     schedule: Schedule
     seed: int
     salt: str

@@ -1,0 +1,77 @@
+"""The program: finds the command, runs it, turns GenbenchError into one sentence and an exit code.
+
+Each command is a module here with a `command` (click); it is imported only when it is asked for, so `genbench --help`
+loads nothing heavy.
+"""
+
+import importlib
+import os
+import sys
+
+import click
+
+from genbench import __version__
+from genbench.errors import GenbenchError
+
+COMMANDS = {
+    "profile": "measure a server, or the embedded engine when no server is named",
+    "report": "rebuild every number and file of a run from its records",
+    "simulate": "serve the embedded engine by itself",
+    "list": "show the profiles and endpoint kinds there are",
+}
+EXAMPLES = """\
+Examples:
+  genbench profile
+  genbench profile --url http://localhost:8000 --concurrency 8
+  genbench profile --url http://localhost:8000 --request-rate 4 --slo "ttft.p95<500ms"
+"""
+
+
+class Commands(click.Group):
+    """A group that knows its commands by name and imports one when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All commands, in the order of use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command's module."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"genbench.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table of commands, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Three lines that work when pasted."""
+        formatter.write("\n" + EXAMPLES)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="genbench %(version)s")
+def app() -> None:
+    """Measure how fast an OpenAI-compatible inference server really is."""
+
+
+def main() -> None:
+    """Entry point; the exit codes are those of docs/metrics.md."""
+    try:
+        code = app.main(prog_name="genbench", standalone_mode=False)
+    except click.exceptions.Abort:
+        code = 130
+    except click.ClickException as error:
+        sys.stderr.write(f"genbench: {error.format_message()}\n")
+        code = 2
+    except GenbenchError as error:
+        sys.stderr.write(f"genbench: {error}\n")
+        code = error.exit_code
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:  # `genbench ... | head`: nobody reads any more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,158 @@
+"""What a person sees: lines before the load, one live line during it, the final block after it.
+
+stdout is for results: with --json nothing but JSON, plain ASCII when it is no terminal. Progress goes to stderr: one line
+that is rewritten on a terminal, else one plain line every `PLAIN_EVERY_S`. Nothing here runs in a thread: the live line
+is written from the loop, at most four times a second.
+"""
+
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+from genbench.options import Output
+
+if TYPE_CHECKING:
+    from genbench.engine.live import Snapshot
+    from genbench.metrics.summary import Run
+    from genbench.studies.profile import Screen
+
+PLAIN_EVERY_S = 5.0
+PLAIN_WIDTH = 100
+COLOURS = {"PASS": "bold green", "FAIL": "bold red"}
+
+
+def make(output: Output) -> "Screen":
+    """Where a run says things, as the options and the terminal allow."""
+    from genbench.studies.profile import Screen
+
+    def say(line: str) -> None:
+        if not output.quiet:
+            sys.stderr.write(line + "\n")
+
+    if output.quiet:
+        return Screen(say, None)
+    return Screen(say, LiveLine().show if sys.stderr.isatty() else PlainLine().show)
+
+
+class LiveLine:
+    """One line, rewritten in place; it ends when the run does."""
+
+    def show(self, now: "Snapshot") -> None:
+        """Draw the moment."""
+        width = shutil.get_terminal_size().columns
+        sys.stderr.write("\r\x1b[2K" + text(now)[: width - 1])
+        sys.stderr.flush()
+        if now.in_flight == 0 and now.left_s is not None and now.left_s <= 0:
+            self.clear()
+
+    @staticmethod
+    def clear() -> None:
+        """Leave the line to the result."""
+        sys.stderr.write("\r\x1b[2K")
+        sys.stderr.flush()
+
+
+class PlainLine:
+    """For logs: a line every few seconds."""
+
+    def __init__(self) -> None:
+        self._next_s = PLAIN_EVERY_S
+
+    def show(self, now: "Snapshot") -> None:
+        """Say the moment when it is time."""
+        if now.elapsed_s >= self._next_s:
+            self._next_s += PLAIN_EVERY_S
+            sys.stderr.write(text(now) + "\n")
+
+
+def text(now: "Snapshot") -> str:
+    """A moment in one line."""
+    if now.warming_up:
+        return f"warming up | {now.in_flight} in flight"
+    total = f"/{now.total}" if now.total is not None else ""
+    parts = [f"{now.elapsed_s:.0f} s", f"{now.done}{total} done", f"{now.in_flight} in flight", f"{now.failed} failed"]
+    if now.tokens_per_s:
+        parts.append(f"{now.tokens_per_s:,.0f} token/s")
+    if now.ttft_p50_ms is not None and now.ttft_p99_ms is not None:
+        parts.append(f"TTFT p50 {now.ttft_p50_ms:.3g} ms p99 {now.ttft_p99_ms:.3g} ms")
+    if now.left_s is not None:
+        parts.append(f"{now.left_s:.0f} s left")
+    return " | ".join(parts)
+
+
+def show(run: "Run", *, as_json: bool) -> None:
+    """Print the result on stdout."""
+    if sys.stderr.isatty():
+        LiveLine.clear()
+    if as_json:
+        assert run.folder is not None
+        sys.stdout.write((run.folder / "summary.json").read_text())
+        return
+    from genbench.exporters import table
+
+    if sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+        _rich(table.block(run, width), width)
+    else:
+        sys.stdout.write(table.plain(table.block(run, PLAIN_WIDTH), PLAIN_WIDTH))
+    sys.stdout.write("\n".join(["", *last_lines(run)]) + "\n")
+
+
+def last_lines(run: "Run") -> list[str]:
+    """Where the files are, and the command that repeats the run."""
+    lines = [f"files: {run.folder}/ (summary.md, summary.json, summary.csv, requests.csv, requests.jsonl, run.json)"]
+    command = run.header.get("command")
+    return [*lines, f"again: {command}"] if command else lines
+
+
+def exit_code(run: "Run") -> int:
+    """130 when interrupted; 1 when a promise is missed or not one request was ok; else 0."""
+    if run.summary.interrupted:
+        return 130
+    if not run.summary.outcomes.get("ok") or any(not result.passed for result in run.summary.slo):
+        return 1
+    return 0
+
+
+def _rich(block: object, width: int) -> None:
+    """The block in colour."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from genbench.exporters.table import Block
+
+    assert isinstance(block, Block)
+    console = Console(width=width, highlight=False)
+    console.print(Text(block.title, style="bold"))
+    console.print(Text(block.subtitle, style="dim"))
+    if block.metrics:
+        grid = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1))
+        grid.add_column("")
+        for column in block.columns:
+            grid.add_column(column, justify="right", no_wrap=True)
+        for cells in block.metrics:
+            grid.add_row(Text(cells[0], style="cyan"), *map(Text, cells[1:]))
+        console.print()
+        console.print(grid)
+        if block.legend:
+            console.print(Text(block.legend, style="dim"))
+    for rows in (block.run, block.outcomes):
+        if rows:
+            grid = Table(box=None, pad_edge=False, show_header=False, padding=(0, 1))
+            grid.add_column("", style="cyan")
+            grid.add_column("", justify="right", no_wrap=True)
+            grid.add_column("", style="dim", overflow="ellipsis", no_wrap=True)
+            for row in rows:
+                grid.add_row(*map(Text, row))
+            console.print()
+            console.print(grid)
+    if block.slos:
+        console.print()
+    for held, line in block.slos:
+        word = "PASS" if held else "FAIL"
+        console.print(Text(word, style=COLOURS[word]), Text(line))
+    if block.notes:
+        console.print()
+    for note in block.notes:
+        console.print(Text(f"- {note}", style="yellow"))

@@ -1,0 +1,323 @@
+"""A profile and the command line become a checked RunConfig; holds no defaults of its own.
+
+`load` reads what was given, `resolve` fills in what depends on the rest (request count, warm-up, ...) and says which
+limits hold. To a user every option has one flat name, the same on the command line and in a profile.
+"""
+
+import math
+import os
+import re
+import shlex
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from genbench.errors import ConfigError
+from genbench.options import Load, Opt, RunConfig, Target, Workload
+
+SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+STREAMED = ("chat", "completions")
+DEMO_OSL = 64
+LOCAL_DEFAULT = "http://localhost:8000"
+MEANS_LOCAL = ("model", "tokenizer", "api_key", "service_kind")
+OTHERS_NAMES = {
+    "--num-prompts": "--num-prompts is the number of requests in one tool and of different prompts in another; "
+    "use --request-count for requests",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One option: where it lives and what it accepts."""
+
+    section: str  # "" for fields of RunConfig itself
+    name: str
+    opt: Opt
+    kind: type  # bool, int, float, str
+    optional: bool
+    multiple: bool
+    default: Any
+
+    @property
+    def key(self) -> str:
+        """Name in a profile: the flag without dashes in front."""
+        return self.flag[2:]
+
+    @property
+    def flag(self) -> str:
+        """The long flag."""
+        return self.opt.flag or "--" + self.name.removesuffix("_s").replace("_", "-")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A config and which options were named by the user (field names)."""
+
+    config: RunConfig
+    named: frozenset[str]
+
+
+@cache
+def options() -> tuple[Field, ...]:
+    """Every option of a run, in help order."""
+    return tuple(_fields(RunConfig, ""))
+
+
+def _fields(owner: type, section: str) -> Iterator[Field]:
+    hints = typing.get_type_hints(owner, include_extras=True)
+    for field in fields(owner):
+        hint = hints[field.name]
+        if is_dataclass(hint) and isinstance(hint, type):
+            yield from _fields(hint, field.name)
+            continue
+        plain, opt = typing.get_args(hint)
+        multiple = typing.get_origin(plain) is tuple
+        arguments = typing.get_args(plain)
+        optional = isinstance(plain, types.UnionType) and type(None) in arguments
+        kind = arguments[0] if optional or multiple else plain
+        yield Field(section, field.name, opt, kind, optional, multiple, field.default)
+
+
+def load(named: Mapping[str, Any], profile: str | None) -> Given:
+    """Merge a profile (name or file) with what the command line named; the command line wins.
+
+    `named` maps field names to text (or bools, or tuples of text). Raises ConfigError naming the option and the fix.
+    """
+    by_key = {field.key: field for field in options()}
+    by_name = {field.name: field for field in options()}
+    values: dict[str, Any] = {}
+    for key, value in (_read_profile(profile) if profile else {}).items():
+        field = by_key.get(str(key).replace("_", "-"))
+        if field is None:
+            raise ConfigError(f"{profile}: unknown option '{key}'; see genbench profile --help-all")
+        values[field.name] = convert(field, value)
+    for name, value in named.items():
+        values[name] = convert(by_name[name], value)
+    sections: dict[str, dict[str, Any]] = {}
+    for name, value in values.items():
+        sections.setdefault(by_name[name].section, {})[name] = value
+    base = RunConfig()
+    config = replace(
+        base,
+        **{section: replace(getattr(base, section), **found) for section, found in sections.items() if section},
+        **sections.get("", {}),
+    )
+    return Given(config, frozenset(values))
+
+
+def convert(field: Field, value: Any) -> Any:
+    """One value as its field's type, checked against its bounds. Raises ConfigError."""
+    if field.multiple:
+        items = value if isinstance(value, list | tuple) else [value]
+        return tuple(str(convert_one(field, item)) for item in items)
+    return convert_one(field, value)
+
+
+def convert_one(field: Field, value: Any) -> Any:
+    """As `convert`, for an option that is given once."""
+    if field.optional and (value is None or value == "none") and field.name != "salt":
+        return None
+    if field.kind is bool:
+        if isinstance(value, bool):
+            return value
+        raise ConfigError(f"{field.flag} {value}: only true or false; leave it out or correct it")
+    if field.kind is str:
+        if field.opt.choices and str(value) not in field.opt.choices:
+            raise ConfigError(f"{field.flag} {value}: must be {' or '.join(field.opt.choices)}")
+        return str(value)
+    number = _seconds(field, value) if field.opt.unit == "s" else _number(field, value)
+    low, above, high = field.opt.at_least, field.opt.above, field.opt.at_most
+    if (low is not None and number < low) or (above is not None and number <= above) or math.isnan(number):
+        bound = f"at least {low:g}" if low is not None else f"above {above:g}"
+        raise ConfigError(f"{field.flag} {value}: must be {bound}{' ' + field.opt.unit if field.opt.unit else ''}")
+    if high is not None and number > high:
+        raise ConfigError(f"{field.flag} {value}: must be at most {high:g}")
+    if math.isinf(number) and field.name != "request_rate":
+        raise ConfigError(f"{field.flag} {value}: must be finite; give a number")
+    return number
+
+
+def _number(field: Field, value: Any) -> float:
+    if isinstance(value, str) and field.name in ("concurrency", "request_rate") and "," in value:
+        raise ConfigError(
+            f"{field.flag} {value} is a sweep, and profile takes one value; run profile once for each of them"
+        )
+    try:
+        return field.kind(value)  # type: ignore[no-any-return]
+    except (TypeError, ValueError) as error:
+        what = "a whole number" if field.kind is int else "a number"
+        none = " or none" if field.optional and field.name == "osl" else ""
+        raise ConfigError(f"{field.flag} {value}: must be {what}{none}") from error
+
+
+def _seconds(field: Field, value: Any) -> float:
+    match = re.fullmatch(r"\s*([-+]?[\d.]+)\s*([a-z]*)\s*", str(value))
+    try:
+        if match is None:
+            raise ValueError(value)
+        return float(match[1]) * SECONDS[match[2] or "s"]
+    except (KeyError, ValueError) as error:
+        raise ConfigError(f"{field.flag} {value}: must be a time like 30, 500ms or 2m") from error
+
+
+def profile_names() -> list[str]:
+    """The profiles that come with genbench."""
+    return sorted(path.name.removesuffix(".yaml") for path in _profiles().iterdir() if path.name.endswith(".yaml"))
+
+
+def profile_text(name: str) -> str:
+    """The text of a shipped profile."""
+    return str(_profiles().joinpath(f"{name}.yaml").read_text())
+
+
+def _profiles() -> Any:
+    shipped = resources.files("genbench").joinpath("profiles")
+    return shipped if shipped.is_dir() else Path(__file__).parent.parent / "profiles"
+
+
+def _read_profile(name: str) -> dict[str, Any]:
+    import yaml
+
+    path = Path(name)
+    if name in profile_names():
+        text = profile_text(name)
+    elif path.is_file():
+        text = path.read_text()
+    else:
+        raise ConfigError(
+            f"--config {name}: no such profile or file; use one of {', '.join(profile_names())} or a YAML file"
+        )
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--config {name} is not YAML ({str(error).splitlines()[0]}); correct it") from error
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise ConfigError(f"--config {name}: must be 'option: value' lines")
+    return found
+
+
+# -- what depends on the rest -----------------------------------------------------------------------------------------
+
+
+def resolve(given: Given) -> tuple[RunConfig, str]:
+    """Fill in what was not named; returns the config and one sentence on what ends the run."""
+    config, named = given.config, given.named
+    target = _target(config.target, named)
+    load, ends = _load(config.load, named)
+    workload = _workload(config.workload, named, target)
+    return replace(config, target=target, load=load, workload=workload), ends
+
+
+def _target(target: Target, named: frozenset[str]) -> Target:
+    url = target.url
+    if url is None and any(getattr(target, name) is not None for name in MEANS_LOCAL):
+        url = LOCAL_DEFAULT
+    stream = target.stream
+    if target.endpoint_type == "embeddings":
+        stream = False
+    elif stream is None:
+        stream = True
+    api_key = target.api_key
+    if api_key is None and url is not None:
+        api_key = os.environ.get("OPENAI_API_KEY") or None
+    return replace(target, url=url, stream=stream, api_key=api_key)
+
+
+def _load(load: Load, named: frozenset[str]) -> tuple[Load, str]:
+    concurrency = load.concurrency
+    if load.request_rate is None and concurrency is None:
+        concurrency = 1
+    count, duration = load.request_count, load.duration_s
+    if count is None and duration is None:
+        count, duration = max(100, 10 * (concurrency or 1)), 60.0
+        ends = f"{count} requests or {duration:g} s, whichever comes first"
+    elif count is not None and duration is not None:
+        ends = f"{count} requests or {duration:g} s, whichever comes first"
+    else:
+        ends = f"{count} requests" if count is not None else f"{duration:g} s"
+    if load.request_rate == math.inf and load.request_count is None:
+        if duration is not None and load.duration_s is not None:
+            raise ConfigError("--request-rate inf sends everything at once; say how much with --request-count")
+        duration = None
+        ends = f"{count} requests"
+    warmup = load.warmup
+    if warmup is None:
+        warmup = 10 if load.request_rate is not None else min(concurrency or 1, 32)
+    if load.request_rate == math.inf and load.warmup is None:
+        warmup = 0  # there is no "before" when everything leaves at once
+    return replace(load, concurrency=concurrency, request_count=count, duration_s=duration, warmup=warmup), ends
+
+
+def _workload(workload: Workload, named: frozenset[str], target: Target) -> Workload:
+    osl = workload.osl
+    if workload.input_file is not None and "osl" not in named:
+        osl = None
+    if target.endpoint_type == "embeddings":
+        osl = None
+    ignore_eos = workload.ignore_eos
+    if ignore_eos is None and (workload.input_file is not None or osl is None):
+        ignore_eos = False  # None is left for "try it in the preflight"
+    if workload.input_file is not None and "isl" in named:
+        raise ConfigError("--isl is the length of synthetic prompts; leave it out with --input-file")
+    if workload.batch_size > 1 and target.endpoint_type != "embeddings":
+        raise ConfigError(f"--batch-size {workload.batch_size} is for embeddings; use --endpoint-type embeddings")
+    if workload.ignore_eos and osl is None:
+        raise ConfigError("--ignore-eos needs an output length; give --osl N")
+    return replace(workload, osl=osl, ignore_eos=ignore_eos)
+
+
+def public(config: RunConfig) -> dict[str, Any]:
+    """The config as JSON-able sections, secrets replaced, for run.json."""
+    found: dict[str, Any] = {}
+    for field in options():
+        section = getattr(config, field.section) if field.section else config
+        value = getattr(section, field.name)
+        if field.opt.secret and value:
+            value = [f"{item.partition(':')[0]}: ***" for item in value] if field.multiple else "***"
+        elif isinstance(value, float) and math.isinf(value):
+            value = "inf"
+        elif isinstance(value, tuple):
+            value = list(value)
+        (found.setdefault(field.section, {}) if field.section else found)[field.name] = value
+    return found
+
+
+def command_line(named: Mapping[str, Any], profile: str | None) -> list[str]:
+    """The arguments that repeat a run, secrets left out: `profile` and the options that were named."""
+    words = ["genbench", "profile"]
+    if profile:
+        words += ["--config", profile]
+    for field in options():
+        if field.name not in named:
+            continue
+        value = named[field.name]
+        if field.opt.secret:
+            for item in value if field.multiple else [value]:
+                words += [field.flag, f"{str(item).partition(':')[0]}: ***" if field.multiple else "$OPENAI_API_KEY"]
+        elif field.kind is bool:
+            words.append(field.flag if value else field.opt.negative or f"--no-{field.key}")
+        elif field.multiple:
+            for item in value:
+                words += [field.flag, str(item)]
+        else:
+            words += [field.flag, str(value)]
+    return words
+
+
+def quoted(words: list[str]) -> list[str]:
+    """Words as a shell takes them; a variable stays one."""
+    return [word if word.startswith("$") else shlex.quote(word) for word in words]
+
+
+def demo(given: Given) -> Given:
+    """What `genbench profile` alone runs: a quick look, some seconds long."""
+    load = replace(given.config.load, concurrency=8, request_count=80)
+    workload = replace(given.config.workload, osl=DEMO_OSL)
+    return Given(replace(given.config, load=load, workload=workload), given.named)

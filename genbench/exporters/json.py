@@ -1,0 +1,74 @@
+"""summary.json: every number of the run with its count, interval and method."""
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from genbench.metrics.definitions import by_key
+from genbench.metrics.summary import Run
+from genbench.types import Distribution, SloResult, Summary
+
+SCHEMA = 1
+
+
+def as_dict(summary: Summary) -> dict[str, Any]:
+    """The summary as plain data, in the layout of docs/metrics.md."""
+    run = {}
+    for key, figure in summary.run.items():
+        run[key] = {"unit": figure.unit, "value": figure.value}
+        if figure.ci95 is not None:
+            run[key]["ci95"] = list(figure.ci95)
+    return {
+        "schema": SCHEMA,
+        "metrics": {key: _metric(found) for key, found in summary.metrics.items()},
+        "run": run,
+        "outcomes": dict(summary.outcomes),
+        "outcome_examples": dict(summary.examples),
+        "slo": [_promise(result) for result in summary.slo],
+        "sources": dict(summary.sources),
+        "notes": list(summary.notes),
+        "verdict": summary.verdict,
+        "findings": [dict(finding) for finding in summary.findings],
+        "simulated": summary.simulated,
+        "interrupted": summary.interrupted,
+        "warmup_requests": summary.warmup_requests,
+    }
+
+
+def text(summary: Summary) -> bytes:
+    """The content of `summary.json`, indented, with a final newline."""
+    return orjson.dumps(as_dict(summary), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def write(run: Run, out: Path) -> list[Path]:
+    """Write `summary.json` into the folder `out`."""
+    path = out / "summary.json"
+    path.write_bytes(text(run.summary))
+    return [path]
+
+
+def _metric(found: Distribution) -> dict[str, Any]:
+    return {
+        "unit": found.unit,
+        "count": found.count,
+        **found.stats,
+        "ci95": {stat: list(bounds) for stat, bounds in found.ci95.items()},
+        "ci_method": dict(found.ci_method),
+        "few": list(found.few),
+    }
+
+
+def _promise(result: SloResult) -> dict[str, Any]:
+    slo = result.slo
+    return {
+        "rule": slo.text,
+        "metric": slo.metric,
+        "stat": slo.stat,
+        "op": slo.op,
+        "bound": slo.bound,
+        "unit": by_key()[slo.metric].unit,
+        "value": result.value,
+        "passed": result.passed,
+        "attainment_pct": result.attainment_pct,
+    }

@@ -1,0 +1,15 @@
+"""summary.md: the block that ends the run on the screen, in plain ASCII, ready for a ticket."""
+
+from pathlib import Path
+
+from genbench.exporters.table import block, plain
+from genbench.metrics.summary import Run
+
+WIDTH = 100
+
+
+def write(run: Run, out: Path) -> list[Path]:
+    """Write `summary.md` into the folder `out`: at most 100 columns, fenced so that columns stay columns."""
+    path = out / "summary.md"
+    path.write_text(f"```text\n{plain(block(run, WIDTH), WIDTH)}```\n", encoding="ascii")
+    return [path]

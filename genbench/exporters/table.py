@@ -1,0 +1,267 @@
+"""The rows of a run's final block, for the screen, `summary.md` and whoever draws them otherwise.
+
+Rules: a number has three to four significant digits, one that is not there is "-". A row within 1 % of another that it
+refines is left out, and so is a steady figure within 5 % of the whole run's. Where the width does not hold all columns,
+p75 goes first, then p90, min, max, p95, avg.
+"""
+
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from genbench.metrics.definitions import METRICS, by_key
+from genbench.metrics.summary import Run
+from genbench.stats import TAIL_PERCENTILES
+from genbench.types import Distribution, SloResult, Summary
+
+COLUMNS = ("avg", "min", "max", "p99", "p95", "p90", "p75", "p50", "count")
+DROPPED = ("p75", "p90", "min", "max", "p95", "avg")
+INTERVALS_FROM = 120
+SHOWN_RUN = (
+    "request_throughput",
+    "steady_request_throughput",
+    "output_token_throughput",
+    "steady_output_token_throughput",
+    "input_token_throughput",
+    "total_token_throughput",
+    "embedding_throughput",
+    "goodput",
+    "slo_attainment",
+    "error_rate",
+    "concurrency_mean",
+    "concurrency_max",
+    "duration",
+)
+REPEATS = {
+    "ttfo": "ttft",
+    "icl": "itl",
+    "ttft_intended": "ttft",
+    "request_latency_intended": "request_latency",
+}
+NEVER_SHOWN = ("ntpot", "prefill_tps")
+SHORT = {
+    "ttfo": "TTFO",
+    "ttft_intended": "TTFT from intended",
+    "request_latency_intended": "Latency from intended",
+    "ntpot": "Normalised TPOT",
+}
+SAME = 0.01
+SAME_STEADY = 0.05
+FEW_MARK = "*"
+LEGEND = "* too few samples for this percentile: p90 wants 44, p95 90, p99 459"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The final block as rows of text; whoever draws it aligns the first cell left and the others right.
+
+    `metrics` has one row per metric (label, then one cell per column of `columns`), `run` label, value and 95 %
+    interval (or ""), `outcomes` name, count and example, `slos` whether it held and the sentence.
+    """
+
+    title: str
+    subtitle: str
+    columns: tuple[str, ...]
+    metrics: tuple[tuple[str, ...], ...]
+    run: tuple[tuple[str, str, str], ...]
+    outcomes: tuple[tuple[str, str, str], ...]
+    slos: tuple[tuple[bool, str], ...]
+    notes: tuple[str, ...]
+    legend: str
+
+
+def number(value: float | None, unit: str = "") -> str:
+    """Three to four significant digits, thousands with commas; whole counts stay whole; None is "-"."""
+    if value is None:
+        return "-"
+    size = abs(value)
+    if value == 0 or size >= 1000 or (unit in ("token", "requests") and value == round(value)):
+        return f"{value:,.0f}"
+    if size < 0.001:
+        return f"{value:.2g}"
+    decimals = 1 if size >= 100 else 2 if size >= 10 else 3
+    return f"{value:.{decimals}f}"
+
+
+def block(run: Run, width: int) -> Block:
+    """The final block of a run, with as many columns as `width` characters hold."""
+    summary = run.summary
+    shown = _shown(summary)
+    intervals = width >= INTERVALS_FROM
+    columns = [*COLUMNS, *(("p50 95 %", "p99 95 %") if intervals else ())]
+    rows = [_metric_row(key, summary.metrics[key], columns) for key in shown]
+    for name in DROPPED:
+        if _table_width(columns, rows) <= width:
+            break
+        place = columns.index(name)
+        columns.pop(place)
+        rows = [row[: place + 1] + row[place + 2 :] for row in rows]
+    marked = any(FEW_MARK in cell for row in rows for cell in row[1:])
+    title, subtitle = _titles(run)
+    return Block(
+        title=title,
+        subtitle=subtitle,
+        columns=tuple(columns),
+        metrics=tuple(rows),
+        run=tuple(_run_row(summary, key) for key in _shown_run(summary)),
+        outcomes=tuple(
+            (name, f"{count:,}", summary.examples.get(name, "")) for name, count in summary.outcomes.items()
+        ),
+        slos=tuple((result.passed, _slo_line(result)) for result in summary.slo),
+        notes=(*_rate_lines(summary), *summary.notes),
+        legend=LEGEND if marked else "",
+    )
+
+
+def plain(shown: Block, width: int) -> str:
+    """The block as ASCII text of at most `width` columns, with a final newline."""
+    lines = _wrapped(shown.title, width) + _wrapped(shown.subtitle, width)
+    if shown.metrics:
+        lines += ["", *_aligned([("", *shown.columns), *shown.metrics])]
+        if shown.legend:
+            lines += _wrapped(shown.legend, width)
+    if shown.run:
+        lines += ["", *_aligned(list(shown.run))]
+    if shown.outcomes:
+        wide = max(len(name) for name, _, _ in shown.outcomes)
+        counts = max(len(count) for _, count, _ in shown.outcomes)
+        lines.append("")
+        for name, count, example in shown.outcomes:
+            lines.append(_one_line(f"{name:<{wide}}  {count:>{counts}}  {example}", width))
+    if shown.slos:
+        lines += ["", *(_one_line(f"{'PASS' if held else 'FAIL'}  {line}", width) for held, line in shown.slos)]
+    if shown.notes:
+        lines += ["", *(line for note in shown.notes for line in _wrapped(f"- {note}", width, "  "))]
+    text = "\n".join(line.rstrip() for line in lines) + "\n"
+    return text.encode("ascii", "replace").decode("ascii")
+
+
+def _shown(summary: Summary) -> list[str]:
+    """Keys of the metrics that get a row."""
+    found = summary.metrics
+    keys = []
+    for row in METRICS:
+        if row.key not in found or row.key in NEVER_SHOWN:
+            continue
+        other = REPEATS.get(row.key)
+        if other is not None and other in found and _alike(found[row.key], found[other]):
+            continue
+        if row.key == "upload" and not ("ttft" in found and _median(found, "upload") > 0.05 * _median(found, "ttft")):
+            continue
+        if row.key == "cap_wait" and found["cap_wait"].stats["max"] < 1:
+            continue
+        keys.append(row.key)
+    return keys
+
+
+def _median(found: Mapping[str, Distribution], key: str) -> float:
+    return found[key].stats["p50"]
+
+
+def _alike(one: Distribution, other: Distribution) -> bool:
+    pairs = [(one.stats[stat], other.stats[stat]) for stat in ("mean", "p50", "p95", "p99")]
+    return one.count == other.count and all(abs(a - b) <= SAME * abs(b) for a, b in pairs)
+
+
+def _shown_run(summary: Summary) -> list[str]:
+    """Keys of the run's figures that get a row."""
+    keys = []
+    for key in SHOWN_RUN:
+        figure, whole = summary.run.get(key), summary.run.get(key.removeprefix("steady_"))
+        repeats = figure and whole and figure is not whole and abs(figure.value / whole.value - 1) <= SAME_STEADY
+        if figure and not repeats:
+            keys.append(key)
+    return keys
+
+
+def _metric_row(key: str, found: Distribution, columns: list[str]) -> tuple[str, ...]:
+    label = SHORT.get(key, by_key()[key].label)
+    return (f"{label} ({found.unit})", *(_cell(found, column) for column in columns))
+
+
+def _cell(found: Distribution, column: str) -> str:
+    if column == "count":
+        return f"{found.count:,}"
+    name, _, interval = column.partition(" ")
+    if interval:
+        low, high = found.ci95.get(name, (None, None))
+        return "-" if low is None and high is None else f"{number(low, found.unit)} .. {number(high, found.unit)}"
+    mark = FEW_MARK if name in found.few and name in TAIL_PERCENTILES else ""
+    return number(found.stats.get("mean" if name == "avg" else name), found.unit) + mark
+
+
+def _run_row(summary: Summary, key: str) -> tuple[str, str, str]:
+    figure = summary.run[key]
+    interval = "" if figure.ci95 is None else f"95 %: {number(figure.ci95[0])} .. {number(figure.ci95[1])}"
+    return f"{by_key()[key].label} ({figure.unit})", number(figure.value, figure.unit), interval
+
+
+def _rate_lines(summary: Summary) -> list[str]:
+    asked, delivered = summary.run.get("requested_rate"), summary.run.get("delivered_rate")
+    if asked is None or delivered is None or f"{asked.value:.1f}" == f"{delivered.value:.1f}":
+        return []
+    return [f"asked {asked.value:,.1f} req/s, delivered {delivered.value:,.1f}"]
+
+
+def _slo_line(result: SloResult) -> str:
+    row = by_key()[result.slo.metric]
+    value = "no such value" if result.value is None else f"{number(result.value)} {row.unit}"
+    share = "" if result.attainment_pct is None else f", kept by {result.attainment_pct:.4g} % of the requests"
+    return f"{result.slo.text}: {value}{share}"
+
+
+def _titles(run: Run) -> tuple[str, str]:
+    config = run.header.get("config") or {}
+    target, load = _part(config, "target"), _part(config, "load")
+    words = ["genbench", str(target.get("model") or ""), str(run.header.get("endpoint_type") or "")]
+    if load.get("request_rate") is not None:
+        words.append(
+            f"{load['request_rate']:g} req/s" if isinstance(load["request_rate"], float | int) else "all at once"
+        )
+    if load.get("concurrency") is not None:
+        words.append(f"concurrency {load['concurrency']}")
+    if run.summary.simulated:
+        words.append("SIMULATED")
+    if run.summary.interrupted:
+        words.append("INTERRUPTED")
+    requests = sum(count for name, count in run.summary.outcomes.items() if name != "http_429")
+    counted = [f"{requests:,} requests"]
+    if "duration" in run.summary.run:
+        counted.append(f"{number(run.summary.run['duration'].value)} s")
+    counted.append(f"{run.summary.warmup_requests:,} warm-up requests before")
+    sources = run.summary.sources
+    if sources.get("osl", "none") != "none" or sources.get("isl", "none") != "none":
+        counted.append(f"tokens by {sources['osl'] if sources.get('osl', 'none') != 'none' else sources['isl']}")
+    return "  ".join(word for word in words if word), ", ".join(counted)
+
+
+def _part(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = config.get(name)
+    return part if isinstance(part, Mapping) else {}
+
+
+def _widths(rows: list[tuple[str, ...]]) -> list[int]:
+    return [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+
+
+def _table_width(columns: list[str], rows: list[tuple[str, ...]]) -> int:
+    widths = _widths([("", *columns), *rows])
+    return sum(widths) + 2 * (len(widths) - 1)
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = _widths(rows)
+    return [
+        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    ]
+
+
+def _one_line(text: str, width: int) -> str:
+    joined = " ".join(text.split("\n"))
+    return joined if len(joined) <= width else joined[: width - 3] + "..."
+
+
+def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
+    return textwrap.wrap(text, width, subsequent_indent=indent) or []

@@ -1,0 +1,313 @@
+"""From records to a `Summary`: every distribution, every figure of the run, each with its count and its interval.
+
+Pure: the same records, header and promises give the same summary, whenever it is made. Every key of the header is
+optional; what it does not say is left out. The formulas are in `definitions`, `steady` and `slo`; see docs/metrics.md.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genbench import stats
+from genbench.metrics import slo as slo_rules
+from genbench.metrics import steady
+from genbench.metrics.definitions import (
+    METRICS,
+    MetricDef,
+    Values,
+    by_key,
+    isl,
+    length_source,
+    osl,
+    tokens_per_event_source,
+)
+from genbench.records import Bools, Ints, RecordTable
+from genbench.stats import Floats
+from genbench.types import MISSING, NOT_FAILED, Distribution, Outcome, Phase, RunValue, Slo, Summary
+
+TOO_MANY_REQUESTS = 429
+LENGTHS_DIFFER = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What exporters work on: the header as in `run.json`, the records, what they say, and the run's folder."""
+
+    header: Mapping[str, Any]
+    table: RecordTable
+    summary: Summary
+    folder: Path | None = None
+
+
+def summarise(table: RecordTable, header: Mapping[str, Any], slos: Sequence[Slo] = ()) -> Summary:
+    """What a run says. `slos` are the promises to hold against it, `header` is the content of `run.json`."""
+    seed = int(_section(header, "config").get("seed") or 0)
+    place = _places(table)
+    values = {row.key: row.of(table) for row in METRICS}
+    metrics = {
+        row.key: _distribution(row, values[row.key], place, seed) for row in METRICS if values[row.key].values.size
+    }
+    run, notes = _run_figures(table, header, values, seed)
+    attainment, promised, said = _promises(table, header, slos, values, run, seed)
+    run |= promised
+    notes = [*said, *notes, *_length_notes(table, header), *(str(note) for note in header.get("notes") or ())]
+    return Summary(
+        metrics=metrics,
+        run={key: run[key] for key in by_key() if key in run},
+        outcomes=_outcomes(table),
+        examples=_examples(table),
+        slo=slo_rules.check(slos, metrics, run, attainment),
+        notes=tuple(notes),
+        sources={
+            "isl": length_source(table, table.isl_usage, table.isl_tokenizer),
+            "osl": length_source(table, table.osl_usage, table.osl_tokenizer),
+            "tokens_per_event": tokens_per_event_source(table),
+        },
+        simulated=bool(header.get("simulated")),
+        interrupted=bool(header.get("interrupted")),
+        warmup_requests=int((table.phase == Phase.WARMUP).sum()),
+    )
+
+
+def _section(header: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
+    """A part of the header; empty where it is not there."""
+    part: Any = header
+    for key in path:
+        part = part.get(key) if isinstance(part, Mapping) else None
+    return part if isinstance(part, Mapping) else {}
+
+
+def _places(table: RecordTable) -> Ints:
+    """Place of each row in the order of sending."""
+    place = np.empty(len(table), dtype=np.int64)
+    place[np.lexsort((table.index, table.sent_ns))] = np.arange(len(table))
+    return place
+
+
+def _distribution(row: MetricDef, found: Values, place: Ints, seed: int) -> Distribution:
+    """Statistics and intervals of one metric; intervals by order statistics, or by blocks where requests depend."""
+    order = np.argsort(found.values)
+    numbers = stats.distribution(found.values, found.weights, order)
+    unit, units, series = _series(found, place)
+    rho = stats.lag1_autocorrelation(series)
+    resampled = row.pooled or rho > stats.AUTOCORRELATED
+    blocks = stats.block_bootstrap(
+        found.values,
+        found.weights,
+        unit,
+        units,
+        length=stats.block_length(units, rho),
+        seed=seed,
+        names=tuple(stats.PERCENTILES) if resampled else (),
+        order=order,
+    )
+    intervals: dict[str, tuple[float | None, float | None]] = dict(blocks)
+    method = dict.fromkeys(blocks, "block bootstrap")
+    if not resampled:
+        n = found.values.size
+        for name, percent in stats.PERCENTILES.items():
+            bounds = stats.order_statistic_interval(n, percent / 100)
+            low, high = (None if i is None else float(found.values[order[i]]) for i in bounds)
+            if (low, high) != (None, None):
+                intervals[name] = low, high
+                method[name] = "order statistics"
+    count = found.values.size if found.weights is None else round(float(found.weights.sum()))
+    return Distribution(row.unit, count, numbers, intervals, method, stats.few(found.values.size))
+
+
+def _series(found: Values, place: Ints) -> tuple[Ints, int, Floats]:
+    """For each value its request's place among those that have one, their number, and their means in that order."""
+    at = place[found.rows]
+    present = np.zeros(place.size, dtype=np.bool_)
+    present[at] = True
+    unit = (np.cumsum(present) - 1)[at]
+    units = int(present.sum())
+    heavy = found.values if found.weights is None else found.values * found.weights
+    weight = np.bincount(unit, weights=found.weights, minlength=units)
+    return unit, units, np.bincount(unit, weights=heavy, minlength=units) / weight
+
+
+def _run_figures(
+    table: RecordTable, header: Mapping[str, Any], values: Mapping[str, Values], seed: int
+) -> tuple[dict[str, RunValue], list[str]]:
+    run: dict[str, RunValue] = {}
+    failed = table.measured & np.fromiter((o not in NOT_FAILED for o in table.outcome), np.bool_, len(table))
+    finished = int(table.ok.sum() + failed.sum())
+    if finished:
+        run["error_rate"] = RunValue("%", 100 * float(failed.sum()) / finished)
+    span = _span(table)
+    if span is None:
+        return run, []
+    run["duration"] = RunValue("s", (span[1] - span[0]) / 1e9)
+    run |= _throughputs(table, header, values, span, seed)
+    times, levels = steady.in_flight(table, *span)
+    mean = stats.time_weighted_mean(times, levels, span[1])
+    sampled = _section(header, "health").get("in_flight_mean")
+    if isinstance(sampled, int | float) and mean > 0:
+        run["little_pct"] = RunValue("%", 100 * abs(sampled / mean - 1))
+    run["concurrency_mean"] = RunValue("requests", float(sampled) if isinstance(sampled, int | float) else mean)
+    run["concurrency_max"] = RunValue("requests", float(levels.max()))
+    load = _section(header, "config", "load")
+    open_loop = isinstance(rate := load.get("request_rate"), int | float) and np.isfinite(rate)
+    if open_loop:
+        run |= _rates(table)
+    window = steady.window(table, load.get("concurrency"), open_loop=bool(open_loop))
+    if window is None:
+        return run, []
+    found, notes = steady.figures(table, values["ttft"], window)
+    return run | found, notes
+
+
+def _span(table: RecordTable) -> tuple[int, int] | None:
+    """From the first send to the last end of a measured request; None where nothing was sent."""
+    sent = table.sent_ns[table.measured & (table.sent_ns >= 0)]
+    ended = table.end_ns[table.measured & (table.end_ns >= 0)]
+    if sent.size == 0 or ended.size == 0 or ended.max() <= sent.min():
+        return None
+    return int(sent.min()), int(ended.max())
+
+
+def _throughputs(
+    table: RecordTable, header: Mapping[str, Any], values: Mapping[str, Values], span: tuple[int, int], seed: int
+) -> dict[str, RunValue]:
+    """Sums over ok requests per second; tokens only where a length is known."""
+    run = {"request_throughput": _rate(table, span, np.ones(len(table)), table.ok, "req/s", seed)}
+    lengths_in, lengths_out = isl(table), osl(table)
+    has_in, has_out = table.ok & (lengths_in >= 0), table.ok & (lengths_out >= 0)
+    if has_in.any():
+        run["input_token_throughput"] = _rate(table, span, lengths_in, has_in, "token/s", seed)
+    if has_out.any():
+        output = run["output_token_throughput"] = _rate(table, span, lengths_out, has_out, "token/s", seed)
+        expected = run["request_throughput"].value * float(values["osl"].values.mean())
+        if expected > 0:
+            run["throughput_consistency_pct"] = RunValue("%", 100 * abs(output.value / expected - 1))
+    if has_in.any() and has_out.any():
+        both = np.where(has_in, lengths_in, 0) + np.where(has_out, lengths_out, 0)
+        run["total_token_throughput"] = _rate(table, span, both, has_in | has_out, "token/s", seed)
+    if header.get("endpoint_type") == "embeddings":
+        run["embedding_throughput"] = _rate(table, span, table.inputs, table.ok, "input/s", seed)
+    return run
+
+
+def _rate(
+    table: RecordTable, span: tuple[int, int], amounts: Ints | Floats, among: Bools, unit: str, seed: int
+) -> RunValue:
+    """Sum of the amounts of some rows over the span, per second, each booked at the end of its request."""
+    rows = np.flatnonzero(among)
+    taken = amounts[rows].astype(np.float64)
+    ends = table.end_ns[rows]
+    in_order = taken[np.argsort(ends, kind="stable")]
+    latency = float((ends - table.sent_ns[rows]).mean()) if rows.size else 0.0
+    interval = stats.rate_interval(
+        taken,
+        ends,
+        *span,
+        length=stats.block_length(rows.size, stats.lag1_autocorrelation(in_order)),
+        shortest_ns=latency,
+        seed=seed,
+    )
+    return RunValue(unit, float(taken.sum()) / ((span[1] - span[0]) / 1e9), interval)
+
+
+def _rates(table: RecordTable) -> dict[str, RunValue]:
+    """Requested and delivered rate of an open loop.
+
+    The send that belongs to the last arrival is always a little after it, so it is never counted: n sends in time make
+    n - 1 gaps, and a client that is never late delivers what was requested.
+    """
+    intended = table.intended_ns[table.measured & (table.intended_ns >= 0)]
+    sent = table.sent_ns[table.measured & (table.sent_ns >= 0)]
+    if intended.size < 2 or intended.max() == intended.min():
+        return {}
+    seconds = float(intended.max() - intended.min()) / 1e9
+    delivered = min(int((sent <= intended.max()).sum()), intended.size - 1)
+    return {
+        "requested_rate": RunValue("req/s", (intended.size - 1) / seconds),
+        "delivered_rate": RunValue("req/s", delivered / seconds),
+    }
+
+
+def _promises(
+    table: RecordTable,
+    header: Mapping[str, Any],
+    slos: Sequence[Slo],
+    values: Mapping[str, Values],
+    run: Mapping[str, RunValue],
+    seed: int,
+) -> tuple[dict[Slo, float], dict[str, RunValue], list[str]]:
+    """Attainment of each per-request promise in percent, goodput and attainment of all, and what to disclose."""
+    if not slos:
+        return {}, {}, []
+    not_sent = int(header.get("not_sent") or _section(header, "health").get("not_sent") or 0)
+    rows = slo_rules.due(table)
+    denominator = int(rows.sum()) + not_sent
+    kept = {slo: slo_rules.met(table, slo, values[slo.metric]) for slo in slo_rules.per_request(slos)}
+    every = table.ok.copy()
+    for one in kept.values():
+        every &= one
+    found: dict[str, RunValue] = {}
+    span = _span(table)
+    if span is not None:
+        found["goodput"] = _rate(table, span, np.ones(len(table)), every, "req/s", seed)
+    if denominator:
+        found["slo_attainment"] = RunValue("%", 100 * float(every.sum()) / denominator)
+    notes = []
+    cancelled = sum(o == Outcome.CANCELLED for o, m in zip(table.outcome, table.measured, strict=True) if m)
+    if cancelled:
+        notes.append(f"{cancelled} requests cancelled by us are not in the SLO attainment")
+    if not_sent:
+        notes.append(f"{not_sent} requests were due and never sent; each counts as an SLO miss")
+    attained = {slo: 100 * float((one & rows).sum()) / denominator for slo, one in kept.items()} if denominator else {}
+    return attained, found, notes
+
+
+def _outcomes(table: RecordTable) -> dict[str, int]:
+    """Measured requests by outcome, `ok` first, then by number; HTTP 429 once more apart."""
+    rows = np.flatnonzero(table.measured)
+    counts = Counter(table.outcome[i] for i in rows)
+    found = {str(Outcome.OK): counts.pop(Outcome.OK, 0)}
+    found |= {str(name): count for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))}
+    limited = int((table.measured & (table.status == TOO_MANY_REQUESTS)).sum())
+    return found | ({"http_429": limited} if limited else {})
+
+
+def _examples(table: RecordTable) -> dict[str, str]:
+    """The first message of each outcome that is not ok."""
+    found: dict[str, str] = {}
+    for i in np.flatnonzero(table.measured & ~table.ok):
+        kinds = [table.outcome[i]] + (["http_429"] if table.status[i] == TOO_MANY_REQUESTS else [])
+        for kind in kinds:
+            if kind not in found:
+                found[str(kind)] = _message(table, int(i))
+    return found
+
+
+def _message(table: RecordTable, row: int) -> str:
+    waits = f" (Retry-After {table.retry_after[row]})" if table.retry_after[row] else ""
+    status = "" if table.status[row] == MISSING else f"HTTP {table.status[row]}"
+    return (table.error[row] or status) + waits
+
+
+def _length_notes(table: RecordTable, header: Mapping[str, Any]) -> list[str]:
+    """What to know of the token counts: server against tokenizer, and the template's share of the input."""
+    notes = []
+    for name, usage, own in (
+        ("input", table.isl_usage, table.isl_tokenizer),
+        ("output", table.osl_usage, table.osl_tokenizer),
+    ):
+        both = table.ok & (usage > 0) & (own >= 0)
+        if both.any():
+            off = float(np.median(own[both] / usage[both] - 1))
+            if abs(off) > LENGTHS_DIFFER:
+                notes.append(f"{name} tokens: the tokenizer counts {100 * off:+.1f} % against the server's usage")
+    template = _section(header, "preflight").get("template_tokens")
+    wanted = table.isl_wanted[table.ok & (table.isl_wanted >= 0)]
+    if isinstance(template, int) and template > 0:
+        asked = int(np.median(wanted)) if wanted.size else 0
+        said = f"input length {asked + template} = {asked} asked + {template} template"
+        notes.append(said if asked else f"the chat template adds {template} tokens to each input")
+    return notes

@@ -1,0 +1,64 @@
+"""`python -m genbench.simulator`: the embedded engine alone. Its flags follow from `SimulatorOptions`."""
+
+import argparse
+import sys
+from dataclasses import MISSING, fields
+from typing import get_type_hints
+
+from genbench.errors import GenbenchError
+from genbench.simulator.faults import KINDS
+from genbench.simulator.options import SimulatorOptions, flag, seconds
+from genbench.simulator.server import serve
+
+
+def parser() -> argparse.ArgumentParser:
+    """The flags; an option that is not given is not in the result, so the defaults stay in the dataclass."""
+    lines = [
+        f"  {name}{f'[:{kind.argument}]' if kind.argument else ''}".ljust(24) + kind.says
+        for name, kind in KINDS.items()
+    ]
+    found = argparse.ArgumentParser(
+        prog="genbench.simulator",
+        description="OpenAI-compatible scripted server whose truth is known.",
+        epilog="faults:\n" + "\n".join(lines),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    hints = get_type_hints(SimulatorOptions, include_extras=True)
+    for one in fields(SimulatorOptions):
+        opt, kind = hints[one.name].__metadata__[0], hints[one.name].__origin__
+        shown = opt.default or (one.default if one.default is not MISSING else "")
+        text = f"{opt.help} [{shown}{'s' if opt.unit == 's' else ''}]".replace("%", "%%")
+        if opt.negative:
+            found.add_argument(opt.negative, dest=one.name, action="store_false", help=f"not: {opt.help}")
+        elif kind == tuple[str, ...]:
+            found.add_argument(flag(one.name), dest=one.name, action="append", metavar=opt.metavar, help=text)
+        else:
+            convert = seconds if opt.unit == "s" else kind if kind in (int, float) else str
+            found.add_argument(
+                flag(one.name),
+                dest=one.name,
+                type=convert,
+                choices=opt.choices or None,
+                metavar=opt.metavar or ("TIME" if opt.unit == "s" else None),
+                help=text,
+            )
+    return found
+
+
+def main() -> int:
+    """Run; returns the exit code."""
+    try:
+        given = vars(parser().parse_args())
+        if "fault" in given:
+            given["fault"] = tuple(given["fault"])
+        serve(SimulatorOptions(**given))
+    except GenbenchError as error:
+        sys.stderr.write(f"genbench simulate: {error}\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""A script under way on a connection: each write at its moment, the truth and the figures taken as it goes."""
+
+from typing import Protocol
+
+from genbench.simulator.clockwork import DONE, Clockwork
+from genbench.simulator.figures import Figures
+from genbench.simulator.script import Ending, Script, Step
+from genbench.simulator.truth import CLIENT_CLOSED, COMPLETE, Entry
+from genbench.simulator.work import Work
+from genbench.types import CONTENT_KINDS
+
+_CONTENT = frozenset(map(int, CONTENT_KINDS))
+
+
+class Stage(Protocol):
+    """What a play needs of its connection."""
+
+    blocked: bool
+
+    def send(self, data: bytes) -> int:
+        """Hand bytes to the kernel; returns the moment just before (ns)."""
+
+    def end(self, ending: Ending) -> None:
+        """The script is over."""
+
+
+class Account:
+    """Books of one generative request: its truth and the server's figures."""
+
+    __slots__ = ("_contents", "_last_ns", "entry", "figures", "work")
+
+    def __init__(self, work: Work | None, entry: Entry, figures: Figures) -> None:
+        self.work, self.entry, self.figures = work, entry, figures
+        self._contents = 0
+        self._last_ns = 0
+        if work:
+            entry.faults = tuple(work.faults)
+            figures.running += 1
+            figures.prompt_tokens += work.prompt_tokens
+
+    def add(self, marks: tuple[tuple[int, int], ...], t_ns: int) -> None:
+        """Book the events that one write completed."""
+        entry = self.entry
+        for kind, tokens in marks:
+            entry.add(kind, t_ns, tokens)
+            if kind in _CONTENT and self.work:
+                if self._contents % self.work.choices == 0:
+                    self._observe(t_ns)
+                self._contents += 1
+                self.figures.generation_tokens += tokens
+
+    def _observe(self, t_ns: int) -> None:
+        if self._last_ns:
+            self.figures.itl.observe((t_ns - self._last_ns) / 1e9)
+        else:
+            self.figures.ttft.observe((t_ns - self.entry.received_ns) / 1e9)
+        self._last_ns = t_ns
+
+    def close(self, outcome: str) -> None:
+        """The request ended; `outcome` as in the truth."""
+        self.entry.outcome = outcome
+        if self.work:
+            self.figures.running -= 1
+            reason = {COMPLETE: self.work.finish, CLIENT_CLOSED: "abort"}.get(outcome, "error")
+            self.figures.successes[reason] += 1
+
+
+class Play:
+    """One script on one connection. A connection that cannot take more parks it until `resume`."""
+
+    __slots__ = ("_account", "_clockwork", "_data", "_marks", "_received_ns", "_script", "_stage", "due_ns", "over")
+
+    def __init__(
+        self, script: Script, received_ns: int, stage: Stage, clockwork: Clockwork, account: Account | None
+    ) -> None:
+        self._script = script
+        self._received_ns = received_ns
+        self._stage = stage
+        self._clockwork = clockwork
+        self._account = account
+        self._data = b""
+        self._marks: tuple[tuple[int, int], ...] = ()
+        self.due_ns = 0
+        self.over = False
+
+    def begin(self) -> None:
+        """Take up the script; a first piece without delay leaves at once."""
+        due_ns = self._advance(next(self._script.steps, None))
+        if due_ns == self._received_ns:
+            due_ns = self.run()
+        if due_ns >= 0:
+            self._clockwork.add(self)
+
+    def run(self) -> int:
+        """Send what is due. See `clockwork.Timed`."""
+        data = self._data
+        if data:
+            t_ns = self._stage.send(data)
+            if self.over:
+                return DONE
+            if self._account:
+                self._account.entry.sent_bytes += len(data)
+                self._account.add(self._marks, t_ns)
+            if self._stage.blocked:
+                return DONE
+        return self._advance(next(self._script.steps, None))
+
+    def resume(self) -> None:
+        """The connection has taken everything: go on."""
+        if self._advance(next(self._script.steps, None)) >= 0:
+            self._clockwork.add(self)
+
+    def abandon(self) -> None:
+        """The client went away. A stalled stream keeps the fault as its outcome."""
+        if not self.over:
+            stalled = self._script.ending is Ending.STALL and self.due_ns == DONE
+            self._finish(self._script.outcome if stalled else CLIENT_CLOSED)
+
+    def _advance(self, step: Step | None) -> int:
+        if step is None:
+            self.due_ns = DONE
+            if self._script.ending is not Ending.STALL:
+                self._finish(self._script.outcome)
+            self._stage.end(self._script.ending)
+            return DONE
+        offset_ns, self._data, self._marks = step
+        self.due_ns = self._received_ns + offset_ns
+        return self.due_ns
+
+    def _finish(self, outcome: str) -> None:
+        self.over = True
+        if self._account:
+            self._account.close(outcome)
+            self._account = None

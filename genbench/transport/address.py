@@ -1,0 +1,151 @@
+"""From what the user gave as --url to where the bytes go: base path, query, TLS context, request head.
+
+`http://host:8000`, `http://host:8000/v1` and `http://host:8000/v1/chat/completions` all mean the same server; a query
+string is kept and goes with every request. A name is resolved once and the address that answers is pinned.
+"""
+
+import ipaddress
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from genbench import __version__
+from genbench.errors import ConfigError, TargetError
+
+PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """A server's address taken apart; `base` is the path before /v1, without a slash at its end."""
+
+    scheme: str
+    host: str
+    port: int
+    base: str
+    query: str
+
+    def path(self, endpoint: str) -> str:
+        """The request target of a path like /v1/models on this server."""
+        return self.base + endpoint + (f"?{self.query}" if self.query else "")
+
+    @property
+    def netloc(self) -> str:
+        """host:port as in a Host header, the port left out where it is the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.netloc}{self.base}"
+
+
+def parse_url(text: str, endpoint: str) -> Url:
+    """Take a URL apart; `endpoint` is the kind's own path (/v1/...), cut off where the user gave it too.
+
+    Raises ConfigError when it is no http(s) URL with a host and a valid port.
+    """
+    full = text if "://" in text else f"http://{text}"
+    try:
+        parts = urlsplit(full)
+        port = parts.port
+    except ValueError as error:
+        raise ConfigError(f"--url {text}: {error}; give something like http://localhost:8000") from error
+    if parts.scheme not in PORTS or not parts.hostname:
+        raise ConfigError(f"--url {text} is no http or https address; give something like http://localhost:8000")
+    if parts.username or parts.password:
+        raise ConfigError("--url has a user name or password in it; give it with --header 'Authorization: ...'")
+    base = parts.path.rstrip("/")
+    for tail in (endpoint, endpoint.removeprefix("/v1"), "/v1"):
+        if tail and base.endswith(tail):
+            base = base.removesuffix(tail)
+            break
+    base = base.removesuffix("/v1")
+    return Url(parts.scheme, parts.hostname, port or PORTS[parts.scheme], base, parts.query)
+
+
+def tls_context(url: Url, ca_cert: str | None, *, insecure: bool) -> ssl.SSLContext | None:
+    """The TLS settings for https, None for http. Raises ConfigError when the CA file cannot be used."""
+    if url.scheme != "https":
+        return None
+    context = ssl.create_default_context()
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif ca_cert is not None:
+        try:
+            context.load_verify_locations(cafile=ca_cert)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(f"--ca-cert {ca_cert}: {error}; give a PEM file") from error
+    return context
+
+
+def parse_headers(lines: tuple[str, ...]) -> dict[str, str]:
+    """'Name: value' lines as given with --header. Raises ConfigError on anything else (the value is not repeated)."""
+    headers = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon or not name.strip() or any(c in line for c in "\r\n"):
+            raise ConfigError(
+                f"--header must look like 'Name: value'; '{name.split()[0] if name.split() else ''}' does not"
+            )
+        headers[name.strip()] = value.strip()
+    return headers
+
+
+def request_headers(url: Url, api_key: str | None, extra: Mapping[str, str]) -> dict[str, str]:
+    """The headers every request carries; `extra` wins. Not in it: Content-Length."""
+    headers = {
+        "Host": url.netloc,
+        "User-Agent": f"genbench/{__version__}",
+        "Content-Type": "application/json",
+        "Accept-Encoding": "identity",
+    }
+    if api_key:
+        headers["Authorization"] = f"Bearer {api_key}"
+    lower = {name.lower() for name in extra}
+    return {name: value for name, value in headers.items() if name.lower() not in lower} | dict(extra)
+
+
+def request_head(path: str, headers: Mapping[str, str]) -> bytes:
+    """The head of a POST up to where the number of body bytes goes."""
+    lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "Content-Length: "]
+    try:
+        return "\r\n".join(lines).encode("latin-1")
+    except UnicodeEncodeError as error:
+        raise ConfigError(
+            "a header or the API key holds characters that HTTP cannot carry; use latin-1 only"
+        ) from error
+
+
+def pin(url: Url, timeout_s: float) -> tuple[int, tuple[Any, ...]]:
+    """The first of the name's addresses that accepts a connection, as (family, sockaddr).
+
+    Raises TargetError when the name is unknown or nobody answers. For localhost ::1 is tried before 127.0.0.1.
+    """
+    try:
+        found = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise TargetError(f"the name {url.host} cannot be resolved; check --url") from error
+    if url.host == "localhost":
+        found.sort(key=lambda entry: entry[0] != socket.AF_INET6)
+    last: OSError | None = None
+    for family, _, _, _, sockaddr in found:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.settimeout(timeout_s)
+            try:
+                probe.connect(sockaddr)
+            except OSError as error:
+                last = error
+                continue
+            return family, sockaddr
+    why = (last.strerror or str(last)).lower() if last is not None else "no address"
+    raise TargetError(f"no server at {url.netloc} ({why}); start it or check --url")
+
+
+def is_public(sockaddr: tuple[Any, ...]) -> bool:
+    """Whether an address is neither loopback nor private."""
+    address = ipaddress.ip_address(str(sockaddr[0]).partition("%")[0])
+    return not (address.is_loopback or address.is_private or address.is_link_local)

@@ -1,0 +1,250 @@
+"""The wire transport: our own sockets, the kernel's stamps, httptools for the framing.
+
+Holds the pool of connections to one pinned address: idle ones are used last-in first-out and looked at before use,
+new ones are opened on demand with at most `CONNECTS` under way. A request is sent a second time only when its
+connection had carried an answer or sat idle and then closed without a byte: that is a race with the server's keep-alive
+timer, not an answer. `sent_ns` stays the first.
+Failures met inside `send` are reported in the loop's next turn, so the engine may send from within `done`.
+"""
+
+import asyncio
+import ssl
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from genbench.clock import now_ns
+from genbench.transport.connection import BUSY, CONNECTING, HANDSHAKE, IDLE, Connection
+from genbench.transport.exchange import Exchange
+from genbench.transport.poller import Poller
+from genbench.transport.stamps import Stamps
+from genbench.types import MISSING, Outcome
+
+CONNECTS = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to connect: a name resolved once and pinned, and TLS if any. `head` ends where the body length goes."""
+
+    host: str
+    family: int
+    sockaddr: tuple[Any, ...]
+    head: bytes
+    tls: ssl.SSLContext | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """In ns: to get a connection (TCP and TLS), and between two reads of a response (the first included)."""
+
+    connect_ns: int
+    idle_ns: int
+
+
+class WireTransport:
+    """See `exchange.Transport`; one address, any number of connections."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, poller: Poller, address: Address, timeouts: Timeouts, *, retry: bool
+    ) -> None:
+        self.loop = loop
+        self.poller = poller
+        self.address = address
+        self.stamps = Stamps()
+        self._timeouts = timeouts
+        self._retry = retry
+        self._idle: list[Connection] = []
+        self._live: set[Connection] = set()
+        self._owner: dict[Connection, Exchange | None] = {}  # connections coming up, and who waits for them
+        self._waiting: deque[Exchange] = deque()  # no connection slot yet
+        self._preopening: asyncio.Future[None] | None = None
+        self._connect_times: list[int] = []
+        self._tried = self._opened = self._replaced = self._retried = 0
+        self._sweep_s = max(0.01, min(1.0, timeouts.connect_ns / 1e10, timeouts.idle_ns / 1e10))
+        self._sweeper = loop.call_later(self._sweep_s, self._sweep)
+
+    # -- for the engine -----------------------------------------------------------------------------------------------
+
+    async def open(self, connections: int) -> list[int]:
+        """Open connections ahead; those that fail are left to the requests to find out."""
+        for first in range(0, connections, CONNECTS):
+            self._preopening = self.loop.create_future()
+            for _ in range(min(CONNECTS, connections - first)):
+                self._connect(None)
+            await self._preopening
+        self._preopening = None
+        return self._connect_times
+
+    def send(self, exchange: Exchange) -> None:
+        """Start a request on an idle connection, or on a new one."""
+        exchange.record.start_ns = now_ns()
+        self._place(exchange)
+
+    def _place(self, exchange: Exchange) -> None:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.alive():
+                connection.start(exchange, self._data(exchange))
+                return
+            if connection in self._live:
+                self.lost_idle(connection)
+                connection.close()
+        if len(self._owner) < CONNECTS:
+            self._connect(exchange)
+        else:
+            self._waiting.append(exchange)
+
+    def cancel(self, exchange: Exchange) -> None:
+        """End an exchange as cancelled, wherever it is."""
+        if exchange.connection is not None:
+            exchange.connection.give_up(Outcome.CANCELLED, "cancelled by the client")
+            return
+        for connection, owner in list(self._owner.items()):
+            if owner is exchange:
+                connection.give_up(Outcome.CANCELLED, "cancelled while connecting")
+                return
+        if exchange in self._waiting:
+            self._waiting.remove(exchange)
+            self._end(exchange, Outcome.CANCELLED, "cancelled while waiting for a connection")
+
+    def close(self) -> None:
+        """Close everything; nothing is reported any more."""
+        self._sweeper.cancel()
+        for connection in list(self._live):
+            connection.close()
+        self._live.clear()
+        self._idle.clear()
+
+    def facts(self) -> dict[str, Any]:
+        """Source of stamps and what went differently, for the header."""
+        return {
+            "transport": "wire",
+            "connections_opened": self._opened,
+            "connections_replaced": self._replaced,
+            "retries": self._retried,
+            **self.stamps.facts(),
+        }
+
+    # -- for the connections ------------------------------------------------------------------------------------------
+
+    def opened(self, connection: Connection) -> None:
+        """A connection is ready for its first request."""
+        exchange = self._owner.pop(connection)
+        self._opened += 1
+        if exchange is None:
+            self._connect_times.append(max(connection.tcp_end_ns, connection.tls_end_ns) - connection.start_ns)
+            self._release(connection)
+        else:
+            exchange.record.tcp_end_ns = connection.tcp_end_ns
+            exchange.record.tls_end_ns = connection.tls_end_ns
+            connection.start(exchange, self._data(exchange))
+        self._next_waiting()
+
+    def finished(self, connection: Connection, exchange: Exchange) -> None:
+        """An answer is complete."""
+        if connection.state == IDLE:
+            self._release(connection)
+        else:
+            self._live.discard(connection)
+        exchange.done(exchange)
+
+    def broken(
+        self,
+        connection: Connection,
+        exchange: Exchange | None,
+        outcome: Outcome,
+        why: str,
+        *,
+        came_up: bool,
+        retry: bool,
+    ) -> None:
+        """A connection failed, before it was ready (then its owner fails) or with an exchange on it."""
+        self._live.discard(connection)
+        if not came_up:
+            exchange = self._owner.pop(connection, None)
+            self._next_waiting()
+        if exchange is None:
+            return
+        exchange.connection = None
+        if (
+            retry
+            and self._retry
+            and exchange.record.attempts == 1
+            and (connection.answers or _sat_idle(connection, exchange))
+        ):
+            exchange.record.attempts = 2
+            exchange.record.sent_end_ns = MISSING
+            self._retried += 1
+            self._connect(exchange)
+            return
+        self._end(exchange, outcome, why)
+
+    def lost_idle(self, connection: Connection) -> None:
+        """The server closed a connection that nobody was using."""
+        self._live.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        self._replaced += 1
+
+    # -- within -------------------------------------------------------------------------------------------------------
+
+    def _data(self, exchange: Exchange) -> bytes:
+        body = exchange.request.body
+        return b"%b%d\r\n\r\n%b" % (self.address.head, len(body), body)
+
+    def _connect(self, exchange: Exchange | None) -> None:
+        try:
+            connection = Connection(self, self._tried)
+            self._tried += 1
+        except OSError as error:  # no descriptor, no port
+            if exchange is not None:
+                self.loop.call_soon(self._end, exchange, Outcome.CONNECT_ERROR, f"{error.strerror or error}")
+            return
+        self._live.add(connection)
+        self._owner[connection] = exchange
+
+    def _release(self, connection: Connection) -> None:
+        self._idle.append(connection)
+
+    def _next_waiting(self) -> None:
+        while self._waiting and (self._idle or len(self._owner) < CONNECTS):
+            self._place(self._waiting.popleft())
+        if self._preopening is not None and not self._owner and not self._preopening.done():
+            self._preopening.set_result(None)
+
+    def _end(self, exchange: Exchange, outcome: Outcome, why: str) -> None:
+        exchange.record.end_ns = now_ns()
+        exchange.reply.outcome = outcome
+        exchange.reply.error = why
+        exchange.done(exchange)
+
+    def _sweep(self) -> None:
+        """Time-outs, to within a tenth of their length: cheaper than a timer for every request."""
+        self.stamps.check()
+        now = now_ns()
+        for connection in list(self._live):
+            if connection.state in (CONNECTING, HANDSHAKE):
+                if now - connection.start_ns > self._timeouts.connect_ns:
+                    seconds = self._timeouts.connect_ns / 1e9
+                    connection.give_up(Outcome.TIMEOUT_CONNECT, f"no connection within {seconds:g} s")
+            elif connection.state == BUSY and now - connection.last_ns > self._timeouts.idle_ns:
+                seconds = self._timeouts.idle_ns / 1e9
+                connection.give_up(Outcome.TIMEOUT_IDLE, f"no byte for {seconds:g} s")
+        self._sweeper = self.loop.call_later(self._sweep_s, self._sweep)
+
+
+def _sat_idle(connection: Connection, exchange: Exchange) -> bool:
+    """Whether the connection was open before this request wanted one."""
+    return connection.tcp_end_ns < exchange.record.start_ns
+
+
+def raise_file_limit(wanted: int) -> int:
+    """Raise RLIMIT_NOFILE towards `wanted`; returns what holds now."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return soft

@@ -1,0 +1,42 @@
+"""Fixtures for all tests: the simulator as a process, and certificates."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.certificates import Certificate, make
+from tests.simulator.process import Simulator
+
+
+@pytest.fixture(scope="session")
+def simulator() -> Iterator[Simulator]:
+    """One simulator with default options for the whole session; requests say for themselves what they want."""
+    process = Simulator()
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def start_simulator() -> Iterator[Callable[..., Simulator]]:
+    """Starts simulators with options (`start_simulator("--ttft", "5ms")`) and stops them at the end of the test."""
+    started: list[Simulator] = []
+
+    def start(*arguments: str) -> Simulator:
+        started.append(Simulator(*arguments))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.stop()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """An authority, a server certificate for localhost, 127.0.0.1 and ::1, and its key."""
+    return make(tmp_path_factory.mktemp("certificate"))
+
+
+@pytest.fixture(scope="session")
+def expired_certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """The same, but the server certificate ended yesterday."""
+    return make(tmp_path_factory.mktemp("expired"), expired=True)
