@@ -23,6 +23,7 @@ from genbench.options import Load, Opt, RunConfig, Target, Workload
 SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 STREAMED = ("chat", "completions")
 DEMO_OSL = 64
+DEMO_STREAMS = 8
 LOCAL_DEFAULT = "http://localhost:8000"
 MEANS_LOCAL = ("model", "tokenizer", "api_key", "service_kind")
 OTHERS_NAMES = {
@@ -317,7 +318,10 @@ def quoted(words: list[str]) -> list[str]:
 
 
 def demo(given: Given) -> Given:
-    """What `genbench profile` alone runs: a quick look, some seconds long."""
-    load = replace(given.config.load, concurrency=8, request_count=80)
-    workload = replace(given.config.workload, osl=DEMO_OSL)
-    return Given(replace(given.config, load=load, workload=workload), given.named)
+    """Without a server and without a load it is a demonstration: a quick look, some seconds long."""
+    load = {"concurrency": DEMO_STREAMS, "request_count": 10 * DEMO_STREAMS}
+    says_load = {"request_rate", "duration_s", *load} & given.named
+    if resolve(given)[0].target.url is not None or says_load:
+        return given
+    workload = given.config.workload if "osl" in given.named else replace(given.config.workload, osl=DEMO_OSL)
+    return Given(replace(given.config, load=replace(given.config.load, **load), workload=workload), given.named)

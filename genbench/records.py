@@ -52,7 +52,7 @@ _INTS = tuple(name for name in _DEFAULTS if name not in _TEXTS and name not in _
 
 
 def as_row(record: Record) -> dict[str, Any]:
-    """What is written of a record: fields that differ from their default, and the event lists."""
+    """What is written of a record: its index, fields that differ from their default, the event lists."""
     row: dict[str, Any] = {"index": record.index}
     for name, default in _DEFAULTS.items():
         value = getattr(record, name)
@@ -81,7 +81,7 @@ class RecordWriter:
         self._lines.append(orjson.dumps(as_row(record), option=orjson.OPT_APPEND_NEWLINE))
 
     def append_raw(self, record: Record, raw: Mapping[str, Any]) -> None:
-        """Buffer one finished request whose reply is still undecoded; `raw` is what `decode.reply_from_raw` reads."""
+        """Buffer one finished request whose reply is still undecoded; `raw` comes from `decode.raw_line`."""
         self._lines.append(orjson.dumps(as_row(record) | {"raw": raw}, option=orjson.OPT_APPEND_NEWLINE))
 
     def amend(self, index: int, changed: Mapping[str, Any]) -> None:
@@ -243,9 +243,8 @@ class _Columns:
         """Append one row; raises ValueError or TypeError for one that is not a record."""
         if "index" not in row:
             raise ValueError("it has no index")
-        outcome = row.get("outcome", Outcome.CANCELLED)
-        if outcome not in _OUTCOMES:
-            raise ValueError(f"unknown outcome '{outcome}'")
+        if row.get("outcome", Outcome.CANCELLED) not in _OUTCOMES:
+            raise ValueError(f"unknown outcome '{row['outcome']}'")
         length = len(row.get("event_ns", ()))
         for name, column in self.events.items():
             values = row.get(name, ())
@@ -305,8 +304,8 @@ def merge(tables: Sequence[RecordTable]) -> RecordTable:
 def open_table(path: Path, endpoint: str = "chat") -> RecordTable:
     """The records of a run, read line by line. `path` is the run's folder or its `requests.jsonl`.
 
-    `endpoint` is the endpoint kind that undecoded replies are read with. Raises RecordError for a missing file and for
-    a line that is not a record; only the last line may be torn.
+    `endpoint` is the kind that undecoded replies are read with. Raises RecordError for a missing file and for a line
+    that is not a record; only the last line may be torn.
     """
     path = path / RECORDS_NAME if path.is_dir() else path
     columns, amends = _Columns(), []
@@ -345,8 +344,7 @@ def _rows(file: IO[bytes], path: Path) -> Iterable[tuple[int, dict[str, Any]]]:
 
 
 def _decoded(row: dict[str, Any], endpoint: str) -> dict[str, Any]:
-    known = {name: row[name] for name in (*_DEFAULTS, *EVENT_CODES) if name in row}
-    record = Record(**known)
+    record = Record(**{name: row[name] for name in (*_DEFAULTS, *EVENT_CODES) if name in row})
     reply = reply_from_raw(row["raw"])
     decoder = ResponseDecoder(record, registry.load("endpoints", endpoint))
     decoder.feed(reply, ALL_MESSAGES)
@@ -361,7 +359,10 @@ def _amend(table: RecordTable, changed: Mapping[str, Any]) -> None:
         raise ValueError(f"there is no request {changed['amend']}")
     for name, value in changed.items():
         if name in EVENT_CODES:
-            getattr(table, name)[table.event_start[row] : table.event_start[row + 1]] = value
+            events = getattr(table, name)[table.event_start[row] : table.event_start[row + 1]]
+            if len(value) != events.size:
+                raise ValueError(f"{name} has {len(value)} entries, the request {events.size} events")
+            events[:] = value
         elif name in _DEFAULTS and name != "index":
             getattr(table, name)[row] = value
     if "event_tokens" in changed:

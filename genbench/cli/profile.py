@@ -25,8 +25,7 @@ def run(**values: Any) -> int:
     named = options.named(values)
     profile_name = values["config"]
     given = config.load(named, profile_name)
-    if not named and profile_name is None:
-        given = config.demo(given)
+    given = config.demo(given)
     from genbench.studies.profile import profile
 
     command = config.command_line(named, profile_name)

@@ -47,7 +47,7 @@ class Decoding:
         self._sink = sink
         self._keep_text = keep_text
         self._queue: deque[Exchange] = deque()
-        self._scheduled = False
+        self._pending: asyncio.Handle | None = None
         self.raw = 0
 
     def arrived(self, exchange: Exchange) -> None:
@@ -55,19 +55,17 @@ class Decoding:
         if not exchange.queued:
             exchange.queued = True
             self._queue.append(exchange)
-        if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_later(PAUSE_S, self._slice)
+        if self._pending is None:
+            self._pending = self._loop.call_later(PAUSE_S, self._slice)
 
     def _slice(self) -> None:
-        self._scheduled = False
+        self._pending = None
         if not self._poller.dispatch():
             until = now_ns() + SLICE_NS
             while self._queue and now_ns() < until:
                 self._step(self._queue.popleft(), MESSAGES)
-        if self._queue and not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._slice)
+        if self._queue and self._pending is None:
+            self._pending = self._loop.call_soon(self._slice)
 
     def _step(self, exchange: Exchange, budget: int) -> None:
         decoder = exchange.decoder
@@ -98,6 +96,8 @@ class Decoding:
 
     def finish(self) -> None:
         """Decode all that is left; called when nothing is in flight any more."""
+        if self._pending is not None:
+            self._pending.cancel()
         while self._queue:
             self._step(self._queue.popleft(), 1 << 30)
         self._writer.flush()

@@ -258,9 +258,9 @@ def _promises(
     notes = []
     cancelled = sum(o == Outcome.CANCELLED for o, m in zip(table.outcome, table.measured, strict=True) if m)
     if cancelled:
-        notes.append(f"{cancelled} requests cancelled by us are not in the SLO attainment")
+        notes.append(f"cancelled by us and not in the SLO attainment: {cancelled}")
     if not_sent:
-        notes.append(f"{not_sent} requests were due and never sent; each counts as an SLO miss")
+        notes.append(f"due and never sent, each an SLO miss: {not_sent}")
     attained = {slo: 100 * float((one & rows).sum()) / denominator for slo, one in kept.items()} if denominator else {}
     return attained, found, notes
 

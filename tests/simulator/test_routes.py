@@ -5,6 +5,7 @@ import http.client
 import json
 from array import array
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from openai.types import Completion, CreateEmbeddingResponse
@@ -73,7 +74,7 @@ def test_continuous_usage(simulator: Simulator) -> None:
     ],
 )
 def test_the_answers_length(
-    simulator: Simulator, fields: dict[str, object], control: dict[str, object], tokens: int, reason: str
+    simulator: Simulator, fields: dict[str, Any], control: dict[str, Any], tokens: int, reason: str
 ) -> None:
     messages = ask(simulator.port, control=control, **fields).messages()
     assert len(messages) == 1 + tokens
@@ -151,7 +152,7 @@ def test_the_one_model_is_listed(simulator: Simulator) -> None:
         (EMBEDDINGS, {"dimensions": 0}, 400, "dimensions"),
     ],
 )
-def test_refusals(simulator: Simulator, path: str, fields: dict[str, object], status: int, said: str) -> None:
+def test_refusals(simulator: Simulator, path: str, fields: dict[str, Any], status: int, said: str) -> None:
     answer = ask(simulator.port, path, **fields)
     assert answer.status == status
     assert said in answer.json["error"]["message"]
@@ -162,7 +163,7 @@ def test_refusals(simulator: Simulator, path: str, fields: dict[str, object], st
 @pytest.mark.parametrize(
     "control", [{"ttft_ms": -1}, {"tokens": 1.5}, {"gaps_ms": 5}, {"gaps_ms": ["x"]}, {"fault": "nope"}, {"what": 1}]
 )
-def test_a_wrong_control_is_refused(simulator: Simulator, control: dict[str, object]) -> None:
+def test_a_wrong_control_is_refused(simulator: Simulator, control: dict[str, Any]) -> None:
     assert ask(simulator.port, control=control).status == 400
 
 

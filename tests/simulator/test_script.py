@@ -1,5 +1,6 @@
 """The brain's times and the composed bytes, without a process."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 
@@ -58,21 +59,18 @@ def test_jitter_keeps_order_and_does_not_drift() -> None:
 
 
 def test_steps_of_a_stream_are_lazy_and_carry_their_marks() -> None:
-    asked = []
+    asked: list[int] = []
 
-    def offsets() -> "list[int]":
-        return asked
-
-    def counting() -> "object":
+    def counting() -> Iterator[int]:
         for at in scripted(WORK):
             asked.append(at)
             yield at
 
-    script = compose(WORK, counting())  # type: ignore[arg-type]
+    script = compose(WORK, counting())
     first = next(script.steps)
     assert first[0] == 0
     assert first[1].startswith(b"HTTP/1.1 200 OK\r\n")
-    assert offsets() == []  # no time is asked for before the head has left
+    assert asked == []  # no time is asked for before the head has left
     second = next(script.steps)
     assert asked == [50]
     assert second[2] == ((EventKind.CONTENT, 1),)

@@ -1,0 +1,100 @@
+import pytest
+
+from genbench.metrics import steady
+from genbench.metrics.definitions import METRICS
+from genbench.records import RecordTable, table_from
+from genbench.types import Outcome, Phase, Record, RunValue
+from tests.metrics.made import ns, stream
+
+TTFT = {row.key: row for row in METRICS}["ttft"]
+
+
+def figures(table: RecordTable, span: tuple[int, int]) -> tuple[dict[str, RunValue], list[str]]:
+    return steady.figures(table, TTFT.of(table), span)
+
+
+def lanes(count: int, rounds: int, *, stagger: float = 25, slower: float = 0) -> list[Record]:
+    """`count` users with requests of 100 ms back to back: tokens 40 and 100 ms after the send."""
+    records = []
+    for k in range(rounds):
+        for lane in range(count):
+            sent = lane * stagger + 100 * k
+            first = 40 + (slower if k >= rounds / 2 else 0)
+            records.append(stream(len(records), sent, [sent + first, sent + 100], osl=10))
+    return records
+
+
+def test_window_of_a_closed_loop() -> None:
+    """4 users begin at 0 25 50 75; 10 rounds; the last send is at 75 + 900."""
+    table = table_from(lanes(4, 10))
+    assert steady.window(table, 4, open_loop=False) == (ns(75), ns(975))
+    assert steady.window(table, None, open_loop=False) == (ns(75), ns(975))  # the most that were ever in flight
+    assert steady.window(table, 5, open_loop=False) is None  # five were never in flight
+
+
+def test_warmup_does_not_fill_the_slots() -> None:
+    records = lanes(2, 15)
+    for record in records[:4]:
+        record.phase = Phase.WARMUP
+    # measured begins with the third round: user 0 at 200, user 1 at 225
+    assert steady.window(table_from(records), 2, open_loop=False) == (ns(225), ns(1425))
+
+
+def test_window_of_an_open_loop() -> None:
+    records = [stream(i, 10 * i + 0.5, [10 * i + 5], intended_ns=ns(10 * i)) for i in range(30)]
+    assert steady.window(table_from(records), None, open_loop=True) == (0, ns(290))
+
+
+def test_short_runs_have_no_window() -> None:
+    assert steady.window(table_from(lanes(1, 15)), 1, open_loop=False) is None
+    assert steady.window(table_from([]), 1, open_loop=False) is None
+
+
+def test_figures_by_hand() -> None:
+    """From 75 to 975 in 0.9 s: each user's requests end every 100 ms, each with 5 tokens at 40 and 5 at 100 ms.
+
+    Ends in [75, 975): user 0 at 100..900: 9; user 1 at 125..925: 9; user 2 at 150..950: 9; user 3 at 175..: 8 (975 is
+    outside); together 35. First tokens: user 0 at 140..940: 9; user 1 at 65 + 100k, 165..965: 9; user 2 at 90..890: 9,
+    user 3 at 115..915: 9; together 36. Tokens: 5 * (35 + 36) = 355.
+    """
+    found, notes = figures(table_from(lanes(4, 10)), (ns(75), ns(975)))
+    assert notes == []
+    assert found["steady_duration"].value == pytest.approx(0.9)
+    assert found["steady_request_throughput"].value == pytest.approx(35 / 0.9)
+    assert found["steady_output_token_throughput"].value == pytest.approx(355 / 0.9)
+    assert found["steady_concurrency_mean"].value == pytest.approx(4)
+
+
+def test_tokens_are_booked_by_the_events_own_counts() -> None:
+    """9 of 10 tokens come with the first event, inside; the last one outside."""
+    table = table_from([stream(0, 0, [40, 100], tokens=[9, 1], osl=10)])
+    assert steady._tokens(table, (0, ns(50))) == pytest.approx(9)
+
+
+def test_no_lengths_no_token_figure() -> None:
+    records = lanes(4, 10)
+    for record in records:
+        record.osl_usage = -1
+    assert "steady_output_token_throughput" not in figures(table_from(records), (ns(75), ns(975)))[0]
+
+
+def test_failed_requests_give_no_tokens_but_are_in_flight() -> None:
+    records = lanes(4, 10)
+    for record in records:
+        record.outcome = Outcome.TRUNCATED
+    found, _ = figures(table_from(records), (ns(75), ns(975)))
+    assert found["steady_request_throughput"].value == 0
+    assert found["steady_concurrency_mean"].value == pytest.approx(4)
+
+
+def test_ttft_that_drifts_is_not_steady() -> None:
+    found, notes = figures(table_from(lanes(4, 20, slower=10)), (ns(75), ns(1975)))
+    assert found == {}
+    assert "not steady: mean TTFT" in notes[0]
+
+
+def test_load_that_drifts_is_not_steady() -> None:
+    found, notes = figures(table_from(lanes(1, 10) + lanes(1, 20)), (0, ns(2000)))
+    assert found == {}
+    assert "not steady: " in notes[0]
+    assert "requests in flight" in notes[0]
