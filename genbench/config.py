@@ -24,6 +24,7 @@ SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0,
 STREAMED = ("chat", "completions")
 DEMO_OSL = 64
 DEMO_STREAMS = 8
+DEMO_REQUESTS = 64
 LOCAL_DEFAULT = "http://localhost:8000"
 MEANS_LOCAL = ("model", "tokenizer", "api_key", "service_kind")
 OTHERS_NAMES = {
@@ -319,7 +320,7 @@ def quoted(words: list[str]) -> list[str]:
 
 def demo(given: Given) -> Given:
     """Without a server and without a load it is a demonstration: a quick look, some seconds long."""
-    load = {"concurrency": DEMO_STREAMS, "request_count": 10 * DEMO_STREAMS}
+    load = {"concurrency": DEMO_STREAMS, "request_count": DEMO_REQUESTS}
     says_load = {"request_rate", "duration_s", *load} & given.named
     if resolve(given)[0].target.url is not None or says_load:
         return given

@@ -22,7 +22,7 @@ from genbench.datasets import synthetic
 from genbench.errors import DatasetError
 from genbench.options import Load, RunConfig
 from genbench.tokens import Tokenizer
-from genbench.types import OPEN_ENDED, Endpoint, Phase, Plan, Request, Sample, Schedule
+from genbench.types import MISSING, OPEN_ENDED, Endpoint, Phase, Plan, Request, Sample, Schedule
 
 SALT_WORDS = 3
 AHEAD_S = 10
@@ -112,15 +112,18 @@ def build(config: RunConfig, facts: Facts, endpoint: Endpoint, tokenizer: Tokeni
     salt = "" if salt == "none" else salt
     salter = _Salter(salt, config, tokenizer)
     options = body_options(config, facts)
+    asked = options["extra"].get("n")
+    choices = asked if isinstance(asked, int) and asked > 1 else 1
 
     def make(index: int) -> Request:
         warm = index < load.warmup  # type: ignore[operator]
-        sample = salter.salted(next(samples), warm=warm)
+        sample, isl = salter.salted(next(samples), warm=warm)
         if facts.max_tokens_field and sample.osl is not None:
             body = endpoint.build(sample, options | {"max_tokens": sample.osl})
         else:
             body = endpoint.build(sample, options)
-        return Request(index, sample, orjson.dumps(body), sample.osl, Phase.WARMUP if warm else Phase.MEASURED)
+        phase = Phase.WARMUP if warm else Phase.MEASURED
+        return Request(index, sample, orjson.dumps(body), sample.osl, phase, isl, choices)
 
     total, offset_ns = _arrivals(load, config.seed)
     rate = load.request_rate or (load.concurrency or 1) / max(facts.latency_s, 0.001)
@@ -266,20 +269,19 @@ class _Salter:
         self._words = synthetic.words()
         self._inexact = 0
 
-    def salted(self, sample: Sample, *, warm: bool) -> Sample:
-        """A sample with the salt in it and, with a tokenizer, its exact input length."""
+    def salted(self, sample: Sample, *, warm: bool) -> tuple[Sample, int]:
+        """A sample with the salt in it, and its length by a local tokenizer (else -1)."""
         salt = self._warm_salt if warm else self._salt
         if sample.messages:
             messages = _salted_messages(sample.messages, salt)
-            isl = self._count(" ".join(_texts(messages))) if self._tokenizer else sample.isl
-            return replace(sample, messages=messages, isl=isl)
+            return replace(sample, messages=messages), self._count(" ".join(_texts(messages)))
         if sample.texts:
-            each = sample.isl // len(sample.texts) if self._synthetic else -1
+            each = sample.isl // len(sample.texts)
             fitted = [self._text(text, salt, each) for text in sample.texts]
-            isl = sum(count for _, count in fitted) if self._tokenizer else -1
-            return replace(sample, texts=tuple(text for text, _ in fitted), isl=isl)
+            isl = sum(count for _, count in fitted) if self._tokenizer else MISSING
+            return replace(sample, texts=tuple(text for text, _ in fitted)), isl
         text, isl = self._text(sample.prompt, salt, sample.isl)
-        return replace(sample, prompt=text, isl=isl)
+        return replace(sample, prompt=text), isl
 
     def _text(self, text: str, salt: str, isl: int) -> tuple[str, int]:
         if not self._synthetic:
@@ -289,13 +291,13 @@ class _Salter:
         in_front = salt.split()[: max(0, len(words) - 1)]
         words = in_front + words[: max(1, len(words) - len(in_front))]
         if self._tokenizer is None:
-            return " ".join(words), isl
+            return " ".join(words), MISSING
         fitted, count = self._tokenizer.fit(words, isl, self._words)
         self._inexact += count != isl
         return fitted, count
 
     def _count(self, text: str) -> int:
-        return self._tokenizer.count(text) if self._tokenizer is not None else -1
+        return self._tokenizer.count(text) if self._tokenizer is not None else MISSING
 
     def notes(self) -> list[str]:
         """A sentence when the tokenizer's merges did not allow the exact length."""

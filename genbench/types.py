@@ -96,8 +96,8 @@ class Event:
 class Sample:
     """One piece of work before it is salted: `messages`, `prompt` or `texts` (embeddings), whichever is there.
 
-    `isl` is the number of content tokens where it is known exactly, `osl` the wanted output tokens (None: the model
-    decides); both -1/None when the source does not say.
+    `isl` is the wanted number of content tokens (-1: the source does not say), `osl` the wanted output tokens (None: the
+    model decides).
     """
 
     messages: tuple[Mapping[str, Any], ...] = ()
@@ -113,13 +113,18 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A sample made ready to send: the exact bytes of the body."""
+    """A sample made ready to send: the exact bytes of the body.
+
+    `isl_tokenizer` is the content's length by the client's own tokenizer, salt included; `choices` the answers asked for.
+    """
 
     index: int
     sample: Sample
     body: bytes
     max_tokens: int | None = None
     phase: Phase = Phase.MEASURED
+    isl_tokenizer: int = MISSING
+    choices: int = 1
 
 
 @dataclass(frozen=True, slots=True)

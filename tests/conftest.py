@@ -1,10 +1,12 @@
 """Fixtures for all tests: the simulator as a process, and certificates."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.certificates import Certificate, make
+from tests.runs import Runner
 from tests.simulator.process import Simulator
 
 
@@ -40,3 +42,10 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
 def expired_certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     """The same, but the server certificate ended yesterday."""
     return make(tmp_path_factory.mktemp("expired"), expired=True)
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Runner:
+    """Runs genbench's command line in this process, its files under `tmp_path`."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    return Runner(tmp_path, capsys)

@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from genbench.types import Reply
+from genbench.decode import ResponseDecoder
+from genbench.endpoints import chat, completions, embeddings
+from genbench.types import Endpoint, Record, Reply
 
 FOLDER = Path(__file__).parent / "data" / "wire"
 
@@ -63,3 +66,30 @@ def _dechunked(body: bytes) -> tuple[list[bytes], bool]:
         chunks.append(rest[:size])
         body = rest[size + 2 :]
     return chunks, False
+
+
+LETTERS = "RETCLFU:XD"  # role empty reasoning(T) content tool(L) finish usage comment error(X) done, as in EventKind
+
+
+def kinds(record: Record) -> str:
+    """The kinds of its events as one word."""
+    return "".join(LETTERS[kind] for kind in record.event_kind)
+
+
+def endpoint_of(name: str) -> Endpoint:
+    """The endpoint kind of a capture."""
+    return embeddings if "-emb" in name else completions if "cmpl" in name else chat
+
+
+def decoded(reply: Reply, endpoint: Endpoint = chat, **record: Any) -> tuple[Record, list[tuple[int, int, str]]]:
+    """The record of a reply, and its texts."""
+    made = Record(**record)
+    decoder = ResponseDecoder(made, endpoint, keep_text=True)
+    decoder.feed(reply)
+    decoder.finish(reply)
+    return made, decoder.texts
+
+
+def stream(*pieces: bytes, status: int = 200, content_type: str = "text/event-stream") -> Reply:
+    """Piece k arrives at (k + 1) ns."""
+    return Reply(status, content_type, chunks=[(number + 1, piece) for number, piece in enumerate(pieces)])

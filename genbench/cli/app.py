@@ -57,10 +57,10 @@ def app() -> None:
     """Measure how fast an OpenAI-compatible inference server really is."""
 
 
-def main() -> None:
-    """Entry point; the exit codes are those of docs/metrics.md."""
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point (`arguments`: sys.argv without the program); the exit codes are those of docs/metrics.md."""
     try:
-        code = app.main(prog_name="genbench", standalone_mode=False)
+        code = app.main(arguments, prog_name="genbench", standalone_mode=False)
     except click.exceptions.Abort:
         code = 130
     except click.ClickException as error:

@@ -1,8 +1,8 @@
 """What a person sees: lines before the load, one live line during it, the final block after it.
 
-stdout is for results: with --json nothing but JSON, plain ASCII when it is no terminal. Progress goes to stderr: one line
-that is rewritten on a terminal, else one plain line every `PLAIN_EVERY_S`. Nothing here runs in a thread: the live line
-is written from the loop, at most four times a second.
+stdout is for results: with --json nothing but JSON, plain ASCII when it is no terminal. Progress goes to stderr: one
+line that is rewritten on a terminal, else one plain line every `PLAIN_EVERY_S`. Nothing here runs in a thread: the live
+line is written from the loop, at most four times a second.
 """
 
 import shutil

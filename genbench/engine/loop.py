@@ -131,8 +131,10 @@ class Engine:
             intended_ns=intended_ns,
             ready_ns=ready_ns,
             isl_wanted=request.sample.isl,
+            isl_tokenizer=request.isl_tokenizer,
             osl_wanted=MISSING if request.max_tokens is None else request.max_tokens,
             inputs=max(1, len(request.sample.texts)),
+            choices=request.choices,
         )
         exchange = Exchange(request, record, self._decoding.arrived, self._done)
         if self._measured_ns == MISSING and request.phase == Phase.MEASURED:

@@ -2,22 +2,23 @@
 
 Rules: a number has three to four significant digits, one that is not there is "-". A row within 1 % of another that it
 refines is left out, and so is a steady figure within 5 % of the whole run's. Where the width does not hold all columns,
-p75 goes first, then p90, min, max, p95, avg.
+p75 goes first, then the intervals (there from 120 columns on), p90, min, max, p95, avg.
 """
 
+import math
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from genbench.metrics.definitions import METRICS, by_key
-from genbench.metrics.summary import Run
-from genbench.stats import TAIL_PERCENTILES
+from genbench.metrics.summary import LIMITED, Run
 from genbench.types import Distribution, SloResult, Summary
 
 COLUMNS = ("avg", "min", "max", "p99", "p95", "p90", "p75", "p50", "count")
-DROPPED = ("p75", "p90", "min", "max", "p95", "avg")
+INTERVALS = ("p50 95 %", "p99 95 %")
 INTERVALS_FROM = 120
+DROPPED = ("p75", *INTERVALS, "p90", "min", "max", "p95", "avg")
 SHOWN_RUN = (
     "request_throughput",
     "steady_request_throughput",
@@ -88,10 +89,9 @@ def block(run: Run, width: int) -> Block:
     """The final block of a run, with as many columns as `width` characters hold."""
     summary = run.summary
     shown = _shown(summary)
-    intervals = width >= INTERVALS_FROM
-    columns = [*COLUMNS, *(("p50 95 %", "p99 95 %") if intervals else ())]
+    columns = [*COLUMNS, *(INTERVALS if width >= INTERVALS_FROM else ())]
     rows = [_metric_row(key, summary.metrics[key], columns) for key in shown]
-    for name in DROPPED:
+    for name in (name for name in DROPPED if name in columns):
         if _table_width(columns, rows) <= width:
             break
         place = columns.index(name)
@@ -122,7 +122,9 @@ def plain(shown: Block, width: int) -> str:
         if shown.legend:
             lines += _wrapped(shown.legend, width)
     if shown.run:
-        lines += ["", *_aligned(list(shown.run))]
+        full = _aligned(shown.run)
+        fits = max(map(len, full)) <= width
+        lines += ["", *(full if fits else _aligned([row[:2] for row in shown.run]))]
     if shown.outcomes:
         wide = max(len(name) for name, _, _ in shown.outcomes)
         counts = max(len(count) for _, count, _ in shown.outcomes)
@@ -187,7 +189,8 @@ def _cell(found: Distribution, column: str) -> str:
     if interval:
         low, high = found.ci95.get(name, (None, None))
         return "-" if low is None and high is None else f"{number(low, found.unit)} .. {number(high, found.unit)}"
-    mark = FEW_MARK if name in found.few and name in TAIL_PERCENTILES else ""
+    spread = found.stats["max"] > found.stats["min"]  # of equal values any percentile is known
+    mark = FEW_MARK if name in found.few and spread else ""
     return number(found.stats.get("mean" if name == "avg" else name), found.unit) + mark
 
 
@@ -215,21 +218,22 @@ def _titles(run: Run) -> tuple[str, str]:
     config = run.header.get("config") or {}
     target, load = _part(config, "target"), _part(config, "load")
     words = ["genbench", str(target.get("model") or ""), str(run.header.get("endpoint_type") or "")]
-    if load.get("request_rate") is not None:
-        words.append(
-            f"{load['request_rate']:g} req/s" if isinstance(load["request_rate"], float | int) else "all at once"
-        )
+    rate = load.get("request_rate")
+    if rate is not None:
+        finite = isinstance(rate, float | int) and math.isfinite(rate)
+        words.append(f"{rate:g} req/s" if finite else "all at once")
     if load.get("concurrency") is not None:
         words.append(f"concurrency {load['concurrency']}")
     if run.summary.simulated:
         words.append("SIMULATED")
     if run.summary.interrupted:
         words.append("INTERRUPTED")
-    requests = sum(count for name, count in run.summary.outcomes.items() if name != "http_429")
-    counted = [f"{requests:,} requests"]
+    requests = sum(count for name, count in run.summary.outcomes.items() if name != LIMITED)
+    warmup = run.summary.warmup_requests
+    counted = [f"{requests:,} request{'' if requests == 1 else 's'}"]
     if "duration" in run.summary.run:
         counted.append(f"{number(run.summary.run['duration'].value)} s")
-    counted.append(f"{run.summary.warmup_requests:,} warm-up requests before")
+    counted.append(f"after {warmup:,} for warm-up" if warmup else "no warm-up")
     sources = run.summary.sources
     if sources.get("osl", "none") != "none" or sources.get("isl", "none") != "none":
         counted.append(f"tokens by {sources['osl'] if sources.get('osl', 'none') != 'none' else sources['isl']}")
@@ -241,7 +245,7 @@ def _part(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return part if isinstance(part, Mapping) else {}
 
 
-def _widths(rows: list[tuple[str, ...]]) -> list[int]:
+def _widths(rows: Sequence[tuple[str, ...]]) -> list[int]:
     return [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
 
 
@@ -250,7 +254,7 @@ def _table_width(columns: list[str], rows: list[tuple[str, ...]]) -> int:
     return sum(widths) + 2 * (len(widths) - 1)
 
 
-def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
     widths = _widths(rows)
     return [
         "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])

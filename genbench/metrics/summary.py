@@ -27,9 +27,10 @@ from genbench.metrics.definitions import (
 )
 from genbench.records import Bools, Ints, RecordTable
 from genbench.stats import Floats
-from genbench.types import MISSING, NOT_FAILED, Distribution, Outcome, Phase, RunValue, Slo, Summary
+from genbench.types import NOT_FAILED, Distribution, Outcome, Phase, RunValue, Slo, Summary
 
 TOO_MANY_REQUESTS = 429
+LIMITED = "http_429"  # counted in http_error, and once more under this name
 LENGTHS_DIFFER = 0.02
 
 
@@ -266,30 +267,27 @@ def _promises(
 
 
 def _outcomes(table: RecordTable) -> dict[str, int]:
-    """Measured requests by outcome, `ok` first, then by number; HTTP 429 once more apart."""
-    rows = np.flatnonzero(table.measured)
-    counts = Counter(table.outcome[i] for i in rows)
+    """Measured requests by outcome, `ok` first, then by number; those with HTTP 429 once more, after `http_error`."""
+    counts = Counter(table.outcome[i] for i in np.flatnonzero(table.measured))
     found = {str(Outcome.OK): counts.pop(Outcome.OK, 0)}
-    found |= {str(name): count for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))}
     limited = int((table.measured & (table.status == TOO_MANY_REQUESTS)).sum())
-    return found | ({"http_429": limited} if limited else {})
-
-
-def _examples(table: RecordTable) -> dict[str, str]:
-    """The first message of each outcome that is not ok."""
-    found: dict[str, str] = {}
-    for i in np.flatnonzero(table.measured & ~table.ok):
-        kinds = [table.outcome[i]] + (["http_429"] if table.status[i] == TOO_MANY_REQUESTS else [])
-        for kind in kinds:
-            if kind not in found:
-                found[str(kind)] = _message(table, int(i))
+    for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        found[name] = count
+        if name == Outcome.HTTP_ERROR and limited:
+            found[LIMITED] = limited
     return found
 
 
-def _message(table: RecordTable, row: int) -> str:
-    waits = f" (Retry-After {table.retry_after[row]})" if table.retry_after[row] else ""
-    status = "" if table.status[row] == MISSING else f"HTTP {table.status[row]}"
-    return (table.error[row] or status) + waits
+def _examples(table: RecordTable) -> dict[str, str]:
+    """The first message of each outcome that is not ok, as far as there is one."""
+    found: dict[str, str] = {}
+    for i in np.flatnonzero(table.measured & ~table.ok).tolist():
+        message = table.error[i] + (f" (Retry-After {table.retry_after[i]})" if table.retry_after[i] else "")
+        if message:
+            found.setdefault(table.outcome[i], message)
+            if table.status[i] == TOO_MANY_REQUESTS:
+                found.setdefault(LIMITED, message)
+    return found
 
 
 def _length_notes(table: RecordTable, header: Mapping[str, Any]) -> list[str]:
@@ -301,7 +299,7 @@ def _length_notes(table: RecordTable, header: Mapping[str, Any]) -> list[str]:
     ):
         both = table.ok & (usage > 0) & (own >= 0)
         if both.any():
-            off = float(np.median(own[both] / usage[both] - 1))
+            off = float(np.median((own[both] - usage[both]) / usage[both]))
             if abs(off) > LENGTHS_DIFFER:
                 notes.append(f"{name} tokens: the tokenizer counts {100 * off:+.1f} % against the server's usage")
     template = _section(header, "preflight").get("template_tokens")

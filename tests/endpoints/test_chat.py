@@ -10,16 +10,16 @@ from genbench.endpoints import chat, completions, embeddings
 from genbench.types import Event, EventKind, Sample, Usage
 from tests import wire
 
+NAMES = """choices delta message content reasoning role tool_calls function name arguments index usage error detail loc
+msg object data embedding logprobs token_ids tokens text finish_reason prompt_tokens completion_tokens refusal
+prompt_tokens_details cached_tokens function_call reasoning_content"""
+
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(
-                "choices delta message content reasoning role tool_calls function name arguments index usage error detail"
-                " loc msg object data embedding logprobs token_ids tokens text finish_reason prompt_tokens"
-                " completion_tokens prompt_tokens_details cached_tokens function_call refusal reasoning_content".split()
-            ),
+            st.sampled_from(NAMES.split()),
             inner,
             max_size=4,
         )
@@ -29,7 +29,12 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 
 
 def choices_of(value: Any) -> list[Any]:
-    return [{"choices": value}, {"choices": [value]}, {"choices": [{"delta": value}]}, {"choices": [{"message": value}]}]
+    return [
+        {"choices": value},
+        {"choices": [value]},
+        {"choices": [{"delta": value}]},
+        {"choices": [{"message": value}]},
+    ]
 
 
 @given(JSON)
@@ -38,7 +43,14 @@ def choices_of(value: Any) -> list[Any]:
 @example({"detail": [None, {"loc": [None, 3], "msg": None}]})
 def test_no_json_value_raises(value: Any) -> None:
     for endpoint in (chat, completions, embeddings):
-        for message in (value, {"usage": value}, {"error": value}, {"detail": value}, {"data": [value]}, *choices_of(value)):
+        for message in (
+            value,
+            {"usage": value},
+            {"error": value},
+            {"detail": value},
+            {"data": [value]},
+            *choices_of(value),
+        ):
             for event in endpoint.read(message):
                 assert 0 <= event.choice < 1 << 15
                 assert event.tokens >= -1
@@ -132,7 +144,12 @@ def test_usage_rides_on_the_last_event() -> None:
 
 
 def test_usage_that_is_odd_is_not_known() -> None:
-    odd = {"prompt_tokens": "10", "completion_tokens": True, "prompt_tokens_details": None, "completion_tokens_details": 1}
+    odd: dict[str, Any] = {
+        "prompt_tokens": "10",
+        "completion_tokens": True,
+        "prompt_tokens_details": None,
+        "completion_tokens_details": 1,
+    }
     assert chat.read({"usage": odd}) == [Event(KIND.USAGE, usage=Usage(-1, -1, -1, -1))]
     assert chat.read({"usage": {"completion_tokens": -5, "prompt_tokens": 2.0}}) == [Event(KIND.USAGE, usage=Usage())]
 
@@ -168,7 +185,7 @@ def test_an_error_beside_choices_comes_last() -> None:
 
 
 def test_whole_responses() -> None:
-    whole = {"role": "assistant", "content": "answer", "reasoning": "why", "tool_calls": []}
+    whole: dict[str, Any] = {"role": "assistant", "content": "answer", "reasoning": "why", "tool_calls": []}
     message = {"choices": [{"index": 0, "message": whole, "finish_reason": "stop"}]}
     assert [event.kind for event in chat.read(message)] == [KIND.REASONING, KIND.CONTENT, KIND.FINISH]
     whole = {"role": "assistant", "content": "", "reasoning": None, "function_call": None}

@@ -1,4 +1,4 @@
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from tests.metrics.made import ns, stream
 R, C, T = EventKind.REASONING, EventKind.CONTENT, EventKind.TOOL
 
 # Sent at 100, intended and ready a quarter of a millisecond before; 10 tokens in, 4 out, at 150 170 190 230.
-NORMAL = {
+NORMAL: dict[str, list[float]] = {
     "ttft": [50],  # 150 - 100
     "ttfo": [50],
     "ttst": [20],  # 170 - 150
@@ -40,7 +40,7 @@ NORMAL = {
     "request_latency_intended": [130.25],
 }
 GAPLESS: dict[str, list[float]] = {"ttst": [], "tpot": [], "icl": [], "itl": [], "output_tps_per_user": []}
-ONE_TOKEN = {
+ONE_TOKEN: dict[str, list[float]] = {
     **NORMAL,
     **GAPLESS,
     "request_latency": [50],
@@ -48,15 +48,15 @@ ONE_TOKEN = {
     "osl": [1],
     "request_latency_intended": [50.25],
 }
-ONE_CHUNK = {**ONE_TOKEN, "ntpot": [6.25], "osl": [8]}  # 50 / 8
+ONE_CHUNK: dict[str, list[float]] = {**ONE_TOKEN, "ntpot": [6.25], "osl": [8]}  # 50 / 8
 CLIENT = ("upload", "cap_wait", "client_lag")
-CUT: dict[str, list[Any]] = {key: list(value) if key in CLIENT else [] for key, value in NORMAL.items()}
-CASES: dict[str, tuple[list[Record], dict[str, list[Any]]]] = {
+CUT: dict[str, list[float]] = {key: value if key in CLIENT else [] for key, value in NORMAL.items()}
+CASES: dict[str, tuple[list[Record], dict[str, list[float]]]] = {
     "normal": ([stream(0, 100, [150, 170, 190, 230], end=235)], NORMAL),
     "one token": ([stream(0, 100, [150], osl=1)], ONE_TOKEN),
     "one chunk of many tokens": ([stream(0, 100, [150], osl=8)], ONE_CHUNK),
     "error mid-stream": ([stream(0, 100, [150, 170], outcome=Outcome.STREAM_ERROR)], CUT),
-    "nothing at all": ([], dict.fromkeys(NORMAL, [])),
+    "nothing at all": ([], {key: [] for key in NORMAL}),
 }
 
 
@@ -78,11 +78,18 @@ def test_every_key_once() -> None:
     assert {row.key for row in METRICS if row.pooled} == {"icl", "itl"}
 
 
+def test_the_documentation_has_every_metric() -> None:
+    """docs/metrics.md has one table row per key, with the same unit."""
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.split("|")] for line in page.splitlines() if line.startswith("| `")]
+    units = {row[1].strip("`"): row[3] for row in rows if len(row) > 5}
+    assert {key: units.get(key) for key in by_key()} == {key: row.unit for key, row in by_key().items()}
+
+
 def test_rows_are_told() -> None:
     """Values of the second and fourth row; the failed one between them has none."""
-    table = table_from(
-        [stream(i, 100, [150, 160], outcome=o) for i, o in enumerate(["truncated", "ok", "cancelled", "ok"])]
-    )  # type: ignore[arg-type]
+    outcomes = (Outcome.TRUNCATED, Outcome.OK, Outcome.CANCELLED, Outcome.OK)
+    table = table_from([stream(i, 100, [150, 160], outcome=outcome) for i, outcome in enumerate(outcomes)])
     for row in METRICS:
         found = row.of(table)
         assert found.rows.shape == found.values.shape

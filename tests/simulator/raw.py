@@ -78,12 +78,12 @@ class Answer:
 
 def body_of(path: str, fields: dict[str, Any]) -> dict[str, Any]:
     """A small streamed request of this kind."""
-    asked: dict[str, Any] = {
+    asked: dict[str, dict[str, Any]] = {
         CHAT: {"messages": [{"role": "user", "content": "one two three"}], "stream": True, "max_tokens": 5},
         COMPLETIONS: {"prompt": "one two three", "stream": True, "max_tokens": 5},
         EMBEDDINGS: {"input": "one two three"},
-    }.get(path, {})
-    return asked | fields
+    }
+    return asked.get(path, {}) | fields
 
 
 def render(path: str, body: dict[str, Any], request_id: str, headers: dict[str, str], method: str) -> bytes:

@@ -1,5 +1,6 @@
 """Each fault on the wire: the bytes, how the connection ends, and what the truth says of it."""
 
+import json
 import re
 import time
 from collections.abc import Callable
@@ -121,19 +122,12 @@ def test_crlf(simulator: Simulator) -> None:
 
 def test_split_writes_each_event_in_two(simulator: Simulator) -> None:
     answer = ask(simulator.port, fault="split", control={"itl_ms": 10})
-    assert texts(answer) == texts_without_faults(simulator, answer)
-    # head, then 5 tokens in two reads each, at least; role and trailer may merge with a neighbour
-    assert len(answer.reads) >= 1 + 2 * 5
+    assert re.fullmatch(r"( [a-z]+){5}", "".join(texts(answer)))
+    # Of the seven cuts a late reader may miss some, hardly all: a read that ends inside an event has seen one.
+    assert any(not data.endswith(b"\r\n") for _, data in answer.reads)
     first = simulator.truth_of(answer.request_id)["events"][0]
     assert first[0] == "role"
     assert first[1] - simulator.truth_of(answer.request_id)["received_ns"] >= 2_000_000 + 1_000_000
-
-
-def texts_without_faults(simulator: Simulator, answer: Answer) -> list[str]:
-    """What the tokens' texts must be: five words, each with a space before it."""
-    found = texts(answer)
-    assert re.fullmatch(r"( [a-z]+){5}", "".join(found))
-    return found
 
 
 def test_packed_puts_several_events_into_one_write(simulator: Simulator) -> None:
@@ -205,8 +199,6 @@ def test_reasoning(simulator: Simulator) -> None:
 
 @pytest.mark.parametrize("tokens", [1, 5])
 def test_tools(simulator: Simulator, tokens: int) -> None:
-    import json
-
     answer = ask(simulator.port, fault="tools", max_tokens=tokens)
     calls = [message["choices"][0]["delta"]["tool_calls"][0] for message in answer.messages()[1:]]
     assert len(calls) == tokens

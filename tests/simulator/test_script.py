@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
+from typing import Any
 
 import pytest
 
@@ -128,10 +129,10 @@ def test_truth_is_bounded_and_counts_what_it_drops() -> None:
     for k in range(4):
         entry.add(EventKind.CONTENT, k, 1)
     truth.open("b", 1, 20, "clock")
-    found = truth.as_dict()
+    found: dict[str, Any] = truth.as_dict()
     # room for the request and two events; two events and the second request are dropped
     assert found["dropped"] == 3
-    (one,) = found["requests"]  # type: ignore[misc]
+    (one,) = found["requests"]
     assert one["events"] == [("content", 0, 1), ("content", 1, 1)]
     truth.clear()
     assert truth.as_dict() == {"dropped": 0, "requests": []}
