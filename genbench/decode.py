@@ -36,7 +36,8 @@ _EMPTY = int(EventKind.EMPTY)
 class ResponseDecoder:
     """Decodes one reply into one record.
 
-    `texts` has (index of the event, choice, text) of every content event, when `keep_text` is set.
+    `texts` has (index of the event, choice, text) of every content event, when `keep_text` is set; `contents` is the
+    number of content events so far.
     """
 
     def __init__(self, record: Record, endpoint: Endpoint, *, keep_text: bool = False) -> None:
@@ -53,7 +54,7 @@ class ResponseDecoder:
         self._next = 0
         self._t_ns = MISSING  # of the piece under way
         self._message_ns = MISSING  # of the last message that was complete
-        self._contents = 0
+        self.contents = 0
         self._seen = False  # an event other than a comment
         self._finished: set[int] = set()
         self._usage: Usage | None = None
@@ -163,7 +164,7 @@ class ResponseDecoder:
             tokens = MISSING
             if kind in _CONTENT:
                 tokens = counts.pop(0) if counts else self._own_tokens(event)
-                self._contents += 1
+                self.contents += 1
                 if self._keep_text:
                     self.texts.append((len(self._record.event_ns), event.choice, event.text))
                 if self._vectors and not event.text:
@@ -273,7 +274,7 @@ class ResponseDecoder:
         if self._expects_vectors and record.embeddings != record.inputs:
             said = f"{record.embeddings} of {record.inputs} embeddings were finite"
             return Outcome.PROTOCOL_ERROR, said
-        if self._contents:
+        if self.contents:
             return Outcome.OK, ""
         if self._finished:
             return Outcome.NO_OUTPUT, f"finish_reason '{record.finish_reason}' without any token"

@@ -96,8 +96,8 @@ class Event:
 class Sample:
     """One piece of work before it is salted: `messages`, `prompt` or `texts` (embeddings), whichever is there.
 
-    `isl` is the wanted number of content tokens (-1: the source does not say), `osl` the wanted output tokens (None: the
-    model decides).
+    `isl` is the wanted number of content tokens (-1: the source does not say), `osl` the wanted output tokens (None:
+    the model decides).
     """
 
     messages: tuple[Mapping[str, Any], ...] = ()
@@ -115,7 +115,8 @@ class Sample:
 class Request:
     """A sample made ready to send: the exact bytes of the body.
 
-    `isl_tokenizer` is the content's length by the client's own tokenizer, salt included; `choices` the answers asked for.
+    `isl_tokenizer` is the content's length by the client's own tokenizer, salt included; `choices` the answers asked
+    for.
     """
 
     index: int

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from genbench.options import Output
 
 if TYPE_CHECKING:
+    from genbench.block import Block
     from genbench.engine.live import Snapshot
     from genbench.metrics.summary import Run
     from genbench.studies.profile import Screen
@@ -88,13 +89,13 @@ def show(run: "Run", *, as_json: bool) -> None:
         assert run.folder is not None
         sys.stdout.write((run.folder / "summary.json").read_text())
         return
-    from genbench.exporters import table
+    from genbench.block import block, plain
 
     if sys.stdout.isatty():
         width = shutil.get_terminal_size().columns
-        _rich(table.block(run, width), width)
+        _rich(block(run, width), width)
     else:
-        sys.stdout.write(table.plain(table.block(run, PLAIN_WIDTH), PLAIN_WIDTH))
+        sys.stdout.write(plain(block(run, PLAIN_WIDTH), PLAIN_WIDTH))
     sys.stdout.write("\n".join(["", *last_lines(run)]) + "\n")
 
 
@@ -114,30 +115,27 @@ def exit_code(run: "Run") -> int:
     return 0
 
 
-def _rich(block: object, width: int) -> None:
+def _rich(shown: "Block", width: int) -> None:
     """The block in colour."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from genbench.exporters.table import Block
-
-    assert isinstance(block, Block)
     console = Console(width=width, highlight=False)
-    console.print(Text(block.title, style="bold"))
-    console.print(Text(block.subtitle, style="dim"))
-    if block.metrics:
+    console.print(Text(shown.title, style="bold"))
+    console.print(Text(shown.subtitle, style="dim"))
+    if shown.metrics:
         grid = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1))
         grid.add_column("")
-        for column in block.columns:
+        for column in shown.columns:
             grid.add_column(column, justify="right", no_wrap=True)
-        for cells in block.metrics:
+        for cells in shown.metrics:
             grid.add_row(Text(cells[0], style="cyan"), *map(Text, cells[1:]))
         console.print()
         console.print(grid)
-        if block.legend:
-            console.print(Text(block.legend, style="dim"))
-    for rows in (block.run, block.outcomes):
+        if shown.legend:
+            console.print(Text(shown.legend, style="dim"))
+    for rows in (shown.run, shown.outcomes):
         if rows:
             grid = Table(box=None, pad_edge=False, show_header=False, padding=(0, 1))
             grid.add_column("", style="cyan")
@@ -147,12 +145,12 @@ def _rich(block: object, width: int) -> None:
                 grid.add_row(*map(Text, row))
             console.print()
             console.print(grid)
-    if block.slos:
+    if shown.slos:
         console.print()
-    for held, line in block.slos:
+    for held, line in shown.slos:
         word = "PASS" if held else "FAIL"
         console.print(Text(word, style=COLOURS[word]), Text(line))
-    if block.notes:
+    if shown.notes:
         console.print()
-    for note in block.notes:
+    for note in shown.notes:
         console.print(Text(f"- {note}", style="yellow"))

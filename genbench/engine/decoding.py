@@ -49,6 +49,7 @@ class Decoding:
         self._queue: deque[Exchange] = deque()
         self._pending: asyncio.Handle | None = None
         self.raw = 0
+        self.content_events = 0
 
     def arrived(self, exchange: Exchange) -> None:
         """There is something to decode, or the exchange has ended."""
@@ -71,7 +72,10 @@ class Decoding:
         decoder = exchange.decoder
         if decoder is None:
             decoder = exchange.decoder = ResponseDecoder(exchange.record, self._endpoint, keep_text=self._keep_text)
-        if not decoder.feed(exchange.reply, budget):
+        before = decoder.contents
+        whole = decoder.feed(exchange.reply, budget)
+        self.content_events += decoder.contents - before
+        if not whole:
             self._queue.append(exchange)
             return
         exchange.queued = False

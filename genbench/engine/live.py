@@ -33,36 +33,29 @@ class Live:
     """Counts as records are decoded."""
 
     def __init__(self) -> None:
-        self.done = self.failed = self.content_events = 0
+        self.done = self.failed = 0
         self._counts = [0] * BUCKETS
         self._n = 0
         self._seen = (0, 0)  # time and content events of the last rate
 
     def add(self, record: Record) -> None:
         """Take a decoded record."""
-        first = -1
-        contents = 0
-        for kind, t in zip(record.event_kind, record.event_ns, strict=True):
-            if kind in CONTENT_KINDS:
-                contents += 1
-                if first < 0:
-                    first = t
-        self.content_events += contents
         if record.phase != Phase.MEASURED:
             return
         self.done += 1
         if record.outcome not in NOT_FAILED:
             self.failed += 1
-        elif record.outcome == Outcome.OK and record.streamed and first >= 0:
+        elif record.outcome == Outcome.OK and record.streamed:
+            first = next(t for kind, t in zip(record.event_kind, record.event_ns, strict=True) if kind in CONTENT_KINDS)
             ttft = max(first - record.sent_ns, FLOOR_NS)
             self._counts[min(BUCKETS - 1, int(math.log(ttft / FLOOR_NS) / GROWTH))] += 1
             self._n += 1
 
-    def tokens_per_s(self, now: int) -> float:
+    def tokens_per_s(self, now: int, content_events: int) -> float:
         """Content events per second since the last call (one token each, where the server sends them one by one)."""
         then, before = self._seen
-        self._seen = (now, self.content_events)
-        return (self.content_events - before) * 1e9 / (now - then) if then and now > then else 0.0
+        self._seen = (now, content_events)
+        return (content_events - before) * 1e9 / (now - then) if then and now > then else 0.0
 
     def ttft_ms(self, q: float) -> float | None:
         """Percentile of TTFT so far to within 2 %, None before the first."""

@@ -268,7 +268,7 @@ class Engine:
             in_flight=len(self._under_way),
             failed=self._live.failed,
             warming_up=not measuring,
-            tokens_per_s=self._live.tokens_per_s(now),
+            tokens_per_s=self._live.tokens_per_s(now, self._decoding.content_events),
             ttft_p50_ms=self._live.ttft_ms(0.5),
             ttft_p99_ms=self._live.ttft_ms(0.99),
             left_s=left,

@@ -39,13 +39,9 @@ class Pacer:
         self._fd = -1
         if self._libc is not None:
             self._fd = self._libc.timerfd_create(CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
+        self.source = "timerfd" if self._fd >= 0 else "loop timer"
         if self._fd >= 0:
             poller.watch(self._fd, self, READ)
-
-    @property
-    def source(self) -> str:
-        """What wakes us, for the header."""
-        return "timerfd" if self._fd >= 0 else "loop timer"
 
     def at(self, t_ns: int) -> None:
         """Wake at `t_ns` of the monotonic clock, at once when that is past."""

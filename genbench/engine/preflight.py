@@ -1,8 +1,8 @@
 """One small request before any load: is the server there, does it take what we will send, what does it report?
 
 Plain blocking calls (http.client) over the pinned address, outside of the log. What is learnt decides the bodies: the
-model's name, which field limits the output, whether `ignore_eos` is taken, how many tokens the template adds and, without
-a tokenizer of our own, how many tokens a common word has.
+model's name, which field limits the output, whether `ignore_eos` is taken, how many tokens the template adds and,
+without a tokenizer of our own, how many tokens a common word has.
 """
 
 import http.client
@@ -179,7 +179,9 @@ def preflight(
     model = config.target.model or (models[0] if models else None)
     if model is None:
         # Only now is it worth knowing whether anybody is there at all.
-        prober.ask(path, endpoint, _small(config), body_options(config, Facts("")))
+        record, _ = prober.ask(path, endpoint, _small(config), body_options(config, Facts("")))
+        if record.status in (401, 403) or record.status >= 500:
+            _judge(record, prober, path, "")
         raise ConfigError(f"{prober.url.netloc} lists no models at /v1/models; name one with --model")
     facts, record, seconds, notes = _negotiate(config, prober, path, endpoint, model)
     template: int | None = None

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from genbench.exporters.table import block, plain
+from genbench.block import block, plain
 from genbench.metrics.summary import Run
 
 WIDTH = 100

@@ -1,4 +1,4 @@
-"""`python -m genbench.simulator`: the embedded engine alone. Its flags follow from `SimulatorOptions`."""
+"""`genbench simulate`: the embedded engine alone. Its flags follow from `SimulatorOptions`."""
 
 import argparse
 import sys
@@ -18,7 +18,7 @@ def parser() -> argparse.ArgumentParser:
         for name, kind in KINDS.items()
     ]
     found = argparse.ArgumentParser(
-        prog="genbench.simulator",
+        prog="genbench simulate",
         description="OpenAI-compatible scripted server whose truth is known.",
         epilog="faults:\n" + "\n".join(lines),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -47,10 +47,10 @@ def parser() -> argparse.ArgumentParser:
     return found
 
 
-def main() -> int:
-    """Run; returns the exit code."""
+def main(arguments: list[str] | None = None) -> int:
+    """Run with these arguments (None: the program's own); returns the exit code."""
     try:
-        given = vars(parser().parse_args())
+        given = vars(parser().parse_args(arguments))
         if "fault" in given:
             given["fault"] = tuple(given["fault"])
         serve(SimulatorOptions(**given))

@@ -43,7 +43,7 @@ PACKAGES = ("httptools", "numpy", "orjson", "scipy", "tokenizers", "uvloop")
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """Where a run says things: `say` whole lines (before and after the load), `watch` a snapshot four times a second."""
+    """Where a run says things: `say` whole lines, `watch` a snapshot four times a second while the load runs."""
 
     say: Callable[[str], None]
     watch: Callable[[Snapshot], None] | None

@@ -17,7 +17,7 @@ def engine(*arguments: str) -> Iterator[str]:
     Its own session, so that Ctrl-C in the terminal reaches only the client.
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", "genbench.simulator", "--port", "0", *arguments],
+        [sys.executable, "-m", "genbench", "simulate", "--port", "0", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from genbench.exporters.table import Block, block, number, plain
+from genbench.block import Block, block, number, plain
 from genbench.metrics import slo
 from genbench.metrics.summary import Run, summarise
 from genbench.records import table_from
