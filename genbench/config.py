@@ -22,6 +22,7 @@ from genbench.options import Load, Opt, RunConfig, Target, Workload
 
 SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 STREAMED = ("chat", "completions")
+SECRET_QUERY = re.compile(r"(?i)([?&](?:[^=&]*[-_])?(?:key|token|secret|sig|signature|password|auth)=)[^&]*")
 DEMO_OSL = 64
 DEMO_STREAMS = 8
 DEMO_REQUESTS = 64
@@ -275,6 +276,12 @@ def _workload(workload: Workload, named: frozenset[str], target: Target) -> Work
     return replace(workload, osl=osl, ignore_eos=ignore_eos)
 
 
+def public_url(url: str) -> str:
+    """A URL without what may be a secret: user and password, and query values whose name sounds like one."""
+    url = re.sub(r"(?<=//)[^/@]*@", "***@", url)
+    return re.sub(SECRET_QUERY, r"\1***", url)
+
+
 def public(config: RunConfig) -> dict[str, Any]:
     """The config as JSON-able sections, secrets replaced, for run.json."""
     found: dict[str, Any] = {}
@@ -283,6 +290,8 @@ def public(config: RunConfig) -> dict[str, Any]:
         value = getattr(section, field.name)
         if field.opt.secret and value:
             value = [f"{item.partition(':')[0]}: ***" for item in value] if field.multiple else "***"
+        elif field.name == "url" and value:
+            value = public_url(value)
         elif isinstance(value, float) and math.isinf(value):
             value = "inf"
         elif isinstance(value, tuple):
@@ -309,7 +318,7 @@ def command_line(named: Mapping[str, Any], profile: str | None) -> list[str]:
             for item in value:
                 words += [field.flag, str(item)]
         else:
-            words += [field.flag, str(value)]
+            words += [field.flag, public_url(value) if field.name == "url" else str(value)]
     return words
 
 

@@ -53,9 +53,14 @@ class Tokenizer:
             miss = length - count
             if best is None or abs(miss) < best[0]:
                 best = (abs(miss), text, count)
-            if miss == 0 or (miss < 0 and len(words) == 1):
+            if miss == 0:
                 break
-            if miss < 0:
+            if miss < 0 and len(words) == 1:
+                other = next((word for word in fillers if self.count(word) == length), None)
+                if other is None:
+                    break
+                words = [other]
+            elif miss < 0:
                 dropped = 0
                 while len(words) > 1 and dropped < -miss:
                     dropped += max(1, self.cost(words.pop()))

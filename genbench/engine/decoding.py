@@ -91,7 +91,7 @@ class Decoding:
             exchange = self._queue.popleft()
             if not exchange.ended or exchange.record.end_ns > due:
                 self._queue.append(exchange)
-            elif exchange.decoder is None:
+            elif exchange.decoder is None and exchange.reply.status == 200:  # errors are short
                 self._writer.append_raw(exchange.record, raw_line(exchange.reply))
                 self.raw += 1
             else:  # half decoded: only this decoder can go on

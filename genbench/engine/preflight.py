@@ -30,6 +30,8 @@ TIMEOUT_S = 10.0
 EVENTS = 16
 TOKENS = 4
 CALIBRATION_WORDS = 512
+LENGTH_FIELDS = ("max_tokens", "max_completion_tokens", "min_tokens")
+CHARACTERS_OFF = 4  # a server that counts characters may add a few special tokens
 RETRIED = (429, 503)
 POLL_S = 0.5
 
@@ -184,15 +186,31 @@ def preflight(
             _judge(record, prober, path, "")
         raise ConfigError(f"{prober.url.netloc} lists no models at /v1/models; name one with --model")
     facts, record, seconds, notes = _negotiate(config, prober, path, endpoint, model)
+
+    def usage_of(text: str) -> int:
+        """Input tokens of a text as the server counts them, template included; -1 where it does not say."""
+        embeddings = config.target.endpoint_type == "embeddings"
+        sample = Sample(texts=(text,)) if embeddings else Sample(prompt=text)
+        options = _small_options(config, facts, None if embeddings else 1)
+        return prober.ask(path, endpoint, sample, options)[0].isl_usage
+
     template: int | None = None
+    if models and model not in models:
+        notes.append(f"the server lists {', '.join(models[:3])} and no '{model}': it may answer with another model")
     if record.isl_usage >= 0 and config.target.endpoint_type != "embeddings":
         small = _small(config).prompt
-        template = max(0, record.isl_usage - (count(small) if count is not None else len(small.split())))
+        # Without a tokenizer the text twice tells how many tokens it has by itself.
+        own = count(small) if count is not None else usage_of(f"{small} {small}") - record.isl_usage
+        template = max(0, record.isl_usage - (own if own > 0 else len(small.split())))
     if count is None and config.workload.input_file is None and record.isl_usage < 0:
-        notes.append("no usage from the server and no tokenizer: prompts have as many words as tokens were asked for")
+        notes.append(
+            "no usage from the server and no tokenizer: prompts have as many words as tokens were asked for,"
+            " and tokens are not counted; name one with --tokenizer"
+        )
     elif count is None and config.workload.input_file is None:
-        per_word = _tokens_per_word(config, prober, path, endpoint, facts, template or 0)
+        per_word, odd = _tokens_per_word(config, usage_of, template or 0)
         facts = replace(facts, tokens_per_word=per_word)
+        notes += odd
     version = prober.get("/version")
     return Found(
         facts=replace(facts, latency_s=seconds),
@@ -212,6 +230,14 @@ def _models(prober: Prober) -> tuple[str, ...]:
     return tuple(str(item["id"]) for item in items or () if isinstance(item, dict) and "id" in item)
 
 
+def _small_options(config: RunConfig, facts: Facts, limit: int | None) -> dict[str, Any]:
+    """The run's options with a small limit, which no `--extra` may lift: a long answer is cut before its usage."""
+    options = body_options(config, facts)
+    if limit is not None:
+        options["extra"] = {key: value for key, value in options["extra"].items() if key not in LENGTH_FIELDS}
+    return options | {"max_tokens": limit}
+
+
 def _small(config: RunConfig) -> Sample:
     if config.target.endpoint_type == "embeddings":
         return Sample(texts=("hello there",))
@@ -227,7 +253,7 @@ def _negotiate(
     notes: list[str] = []
     limit = None if config.target.endpoint_type == "embeddings" else TOKENS
     while True:
-        options = body_options(config, facts) | {"max_tokens": limit}
+        options = _small_options(config, facts, limit)
         record, seconds = prober.ask(path, endpoint, _small(config), options)
         if record.status not in (400, 422):
             break
@@ -243,7 +269,7 @@ def _negotiate(
             break
     _judge(record, prober, path, model)
     if facts.ignore_eos and wanted is None:
-        notes.append("ignore_eos and min_tokens are sent, so that every answer has the output length")
+        notes.append("ignore_eos and min_tokens are sent: answers should run to the output length")
     return facts, record, seconds, notes
 
 
@@ -261,21 +287,21 @@ def _judge(record: Record, prober: Prober, path: str, model: str) -> None:
         raise TargetError(f"{where} fails on a small request ({record.error or record.outcome.value}); look at its log")
 
 
-def _tokens_per_word(
-    config: RunConfig, prober: Prober, path: str, endpoint: Endpoint, facts: Facts, template: int
-) -> float:
-    """Tokens of a word of our list, salt included, as the server counts a longer prompt."""
+def _tokens_per_word(config: RunConfig, usage_of: Callable[[str], int], template: int) -> tuple[float, list[str]]:
+    """Tokens of a word of our list, salt included, as the server counts a longer prompt; and what is odd about it."""
     words = synthetic.words()
     rng = np.random.default_rng((config.seed, 2))
     count = max(64, min(config.workload.isl, CALIBRATION_WORDS))
     text = " ".join([fresh_salt(), *(words[i] for i in rng.integers(0, len(words), count - 3))])
-    embeddings = config.target.endpoint_type == "embeddings"
-    sample = Sample(texts=(text,)) if embeddings else Sample(prompt=text)
-    options = body_options(config, facts) | {"max_tokens": None if embeddings else 1}
-    record, _ = prober.ask(path, endpoint, sample, options)
-    if record.isl_usage <= 0:
-        return 1.0
-    return max(0.1, (record.isl_usage - template) / count)
+    usage = usage_of(text)
+    if usage <= 0:
+        return 1.0, []
+    if abs(usage - template - len(text)) <= CHARACTERS_OFF:  # infinity's usage does
+        return 1.0, [
+            "the server's usage counts characters, not tokens: so does the input length shown, and prompts have as many"
+            " words as tokens were asked for; name a --tokenizer"
+        ]
+    return max(0.1, (usage - template) / count), []
 
 
 def explain(error: GenbenchError, url_named: bool) -> GenbenchError:

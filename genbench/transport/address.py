@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from genbench import __version__
+from genbench.config import public_url
 from genbench.errors import ConfigError, TargetError
 
 PORTS = {"http": 80, "https": 443}
@@ -48,6 +49,7 @@ def parse_url(text: str, endpoint: str) -> Url:
     Raises ConfigError when it is no http(s) URL with a host and a valid port.
     """
     full = text if "://" in text else f"http://{text}"
+    text = public_url(text)
     try:
         parts = urlsplit(full)
         port = parts.port
@@ -85,12 +87,10 @@ def tls_context(url: Url, ca_cert: str | None, *, insecure: bool) -> ssl.SSLCont
 def parse_headers(lines: tuple[str, ...]) -> dict[str, str]:
     """'Name: value' lines as given with --header. Raises ConfigError on anything else (the value is not repeated)."""
     headers = {}
-    for line in lines:
+    for number, line in enumerate(lines, 1):
         name, colon, value = line.partition(":")
         if not colon or not name.strip() or any(c in line for c in "\r\n"):
-            raise ConfigError(
-                f"--header must look like 'Name: value'; '{name.split()[0] if name.split() else ''}' does not"
-            )
+            raise ConfigError(f"--header number {number} does not look like 'Name: value'; correct it")
         headers[name.strip()] = value.strip()
     return headers
 
