@@ -217,13 +217,14 @@ def _slo_line(result: SloResult) -> str:
 def _titles(run: Run) -> tuple[str, str]:
     config = run.header.get("config") or {}
     target, load = _part(config, "target"), _part(config, "load")
-    words = ["genbench", str(target.get("model") or ""), str(run.header.get("endpoint_type") or "")]
+    model = run.header.get("model") or target.get("model")
+    words = ["genbench", str(model or ""), str(run.header.get("endpoint_type") or "")]
     rate = load.get("request_rate")
     if rate is not None:
         finite = isinstance(rate, float | int) and math.isfinite(rate)
         words.append(f"{rate:g} req/s" if finite else "all at once")
     if load.get("concurrency") is not None:
-        words.append(f"concurrency {load['concurrency']}")
+        words.append(f"concurrency {load['concurrency']}" if rate is None else f"at most {load['concurrency']} at a time")
     if run.summary.simulated:
         words.append("SIMULATED")
     if run.summary.interrupted:
@@ -237,6 +238,9 @@ def _titles(run: Run) -> tuple[str, str]:
     sources = run.summary.sources
     if sources.get("osl", "none") != "none" or sources.get("isl", "none") != "none":
         counted.append(f"tokens by {sources['osl'] if sources.get('osl', 'none') != 'none' else sources['isl']}")
+    stamps = _part(run.header, "health").get("stamp_source")
+    if stamps:
+        counted.append(f"times by {stamps}")
     return "  ".join(word for word in words if word), ", ".join(counted)
 
 

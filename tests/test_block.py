@@ -69,7 +69,7 @@ def test_no_line_is_wider(width: int) -> None:
 
 
 def test_title() -> None:
-    assert block(golden.run(), 100).title == "genbench  tiny-llama  chat  20 req/s  concurrency 4  SIMULATED"
+    assert block(golden.run(), 100).title == "genbench  tiny-llama  chat  20 req/s  at most 4 at a time  SIMULATED"
     closed = run_of(stream(0, 1, [2]), config={"load": {"concurrency": 8}}, endpoint_type="chat", interrupted=True)
     assert block(closed, 100).title == "genbench  chat  concurrency 8  INTERRUPTED"
     burst = run_of(stream(0, 1, [2]), config={"load": {"request_rate": float("inf")}})

@@ -101,7 +101,7 @@ def show(run: "Run", *, as_json: bool) -> None:
 
 def last_lines(run: "Run") -> list[str]:
     """Where the files are, and the command that repeats the run."""
-    lines = [f"files: {run.folder}/ (summary.md, summary.json, summary.csv, requests.csv, requests.jsonl, run.json)"]
+    lines = [f"files: {run.folder}/ (begin with summary.md)"]
     command = run.header.get("command")
     return [*lines, f"again: {command}"] if command else lines
 
@@ -122,6 +122,7 @@ def _rich(shown: "Block", width: int) -> None:
     from rich.text import Text
 
     console = Console(width=width, highlight=False)
+    console.print()
     console.print(Text(shown.title, style="bold"))
     console.print(Text(shown.subtitle, style="dim"))
     if shown.metrics:

@@ -34,6 +34,7 @@ LENGTH_FIELDS = ("max_tokens", "max_completion_tokens", "min_tokens")
 CHARACTERS_OFF = 4  # a server that counts characters may add a few special tokens
 RETRIED = (429, 503)
 POLL_S = 0.5
+UNANSWERED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ class Prober:
 
         Returns the record and the seconds it took. Raises TargetError when nothing usable comes back in time.
         """
+        unanswered = 0
         while True:
             try:
                 record, seconds = self._ask_once(path, endpoint, sample, options)
@@ -129,8 +131,9 @@ class Prober:
                     raise TargetError(f"{self.url.netloc} did not answer a small request in {TIMEOUT_S:g} s") from error
                 continue
             except (OSError, http.client.HTTPException) as error:
-                if time.monotonic() > self._until:
-                    raise TargetError(f"{self.url.netloc} closed the connection without an answer ({error})") from error
+                unanswered += 1
+                if unanswered == UNANSWERED:
+                    raise TargetError(f"{self.url.netloc} gives no HTTP answer ({error}); is it the right port?") from error
                 time.sleep(POLL_S)
                 continue
             if record.status not in RETRIED:
@@ -153,12 +156,15 @@ class Prober:
             response = connection.getresponse()
             reply.status = response.status
             reply.content_type = response.getheader("content-type", "")
-            while data := response.read1(1 << 16):
-                reply.chunks.append((now_ns(), data))
-                decoder.feed(reply)
-                if len(record.event_ns) >= EVENTS:  # a server that ignores our limit would go on for ever
-                    reply.outcome = Outcome.CANCELLED
-                    break
+            try:
+                while data := response.read1(1 << 16):
+                    reply.chunks.append((now_ns(), data))
+                    decoder.feed(reply)
+                    if len(record.event_ns) >= EVENTS:  # a server that ignores our limit would go on for ever
+                        reply.outcome = Outcome.CANCELLED
+                        break
+            except (http.client.HTTPException, ConnectionError) as error:  # the run itself will say how often
+                reply.outcome, reply.error = Outcome.TRUNCATED, str(error)
             decoder.finish(reply)
             return record, (now_ns() - began) / 1e9
         finally:

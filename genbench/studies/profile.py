@@ -164,6 +164,8 @@ async def _run(
         saver.close()
         for number in presses:
             loop.remove_signal_handler(number)
+            if engine.interrupted:  # the files are still to be written: a second press leaves at once there, too
+                signal.signal(number, lambda *_: os._exit(130))
     used = resource.getrusage(resource.RUSAGE_SELF)
     health = (
         facts

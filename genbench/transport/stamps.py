@@ -72,9 +72,9 @@ class Stamps:
 
     def facts(self) -> dict[str, Any]:
         """For the run's header."""
-        source = "kernel" if self.kernel else "read clock"
+        source = "kernel stamps" if self.kernel else "the read clock"
         if self.kernel and self.missing + self.implausible:
-            source = "kernel, some reads by the read clock"
+            source = "kernel stamps, some by the read clock"
         return {
             "stamp_source": source,
             "reads_kernel_stamp": self.kernel,

@@ -37,7 +37,7 @@ def test_the_stamp_is_the_arrival_not_the_read(pair: Pair) -> None:
     # Loopback delivers within the send call; the tolerance is the offset's own bracket.
     assert before <= t <= after + stamps.offset.width_ns
     assert (stamps.kernel, stamps.missing, stamps.implausible) == (1, 0, 0)
-    assert stamps.facts()["stamp_source"] == "kernel"
+    assert stamps.facts()["stamp_source"] == "kernel stamps"
 
 
 @pytest.mark.parametrize("shift_ns", [-10_000_000_000, 10_000_000_000])
@@ -66,7 +66,7 @@ def test_a_socket_without_stamps_uses_the_read_clock_and_says_so() -> None:
         _, t = stamps.receive(ours, before)
         assert before <= t <= now_ns()
         assert (stamps.kernel, stamps.missing) == (0, 1)
-        assert stamps.facts()["stamp_source"] == "read clock"
+        assert stamps.facts()["stamp_source"] == "the read clock"
 
 
 def test_offset_and_drift() -> None:

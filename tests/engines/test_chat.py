@@ -1,0 +1,179 @@
+"""Chat and completions against transformers serve and llama-cpp-python: what comes out must be what went over the wire."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.engines.serving import Engine, Ran, plain_client
+
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(240)]
+
+Bench = Callable[..., Ran]
+SMALL = ("--request-count", "12", "--isl", "64", "--osl", "16")
+MODEL = {"transformers": "./tiny", "llama": "tiny"}
+
+
+@pytest.fixture(params=["transformers", "llama"])
+def named(request: pytest.FixtureRequest) -> tuple[str, Engine]:
+    """Each engine in turn, with its name."""
+    return request.param, request.getfixturevalue(request.param)
+
+
+@pytest.mark.parametrize("kind", ["chat", "completions"])
+@pytest.mark.parametrize("stream", ["--stream", "--no-stream"])
+@pytest.mark.parametrize("load", [("-c", "1"), ("-c", "4"), ("-r", "20")], ids=["c1", "c4", "r20"])
+def test_every_count_is_exact(
+    named: tuple[str, Engine], bench: Bench, tokenizer: str, kind: str, stream: str, load: tuple[str, str]
+) -> None:
+    name, engine = named
+    options = (*SMALL, *load, stream, "--endpoint-type", kind, "--model", MODEL[name], "--tokenizer", tokenizer)
+    ran = bench(engine, *options)
+    assert ran.code == 0, ran.err
+    assert ran.summary["outcomes"] == {"ok": 12}
+    assert ran.stat("osl", "min") == ran.stat("osl", "max") == 16
+    for row in ran.records:
+        assert row["isl_tokenizer"] == 64
+        assert row["osl_tokenizer"] == 16
+        if (name, stream) != ("llama", "--stream"):  # it never sends usage in a stream
+            assert row["osl_usage"] == 16
+            # transformers tells how the chat template adds to the content; 10 tokens, first word cut differently
+            assert row["isl_usage"] - 64 in ({0} if kind == "completions" else {10, 11})
+    metrics = ran.summary["metrics"]
+    assert ("ttft" in metrics) == (stream == "--stream")
+    if stream == "--stream":
+        # 16 tokens, each in an event of its own: 15 gaps. (A read may hold several; their gaps are then 0.)
+        assert metrics["itl"]["count"] == 12 * 15
+        assert ran.stat("ttft", "max") <= ran.stat("request_latency", "max")
+        for row in ran.records:
+            assert row["sent_ns"] <= row["event_ns"][0] <= row["event_ns"][-1] <= row["end_ns"]
+
+
+def test_times_agree_with_a_plain_client(named: tuple[str, Engine], bench: Bench) -> None:
+    name, engine = named
+    ran = bench(engine, *SMALL, "--model", MODEL[name], "--save-inputs")
+    lines = (ran.folder / "inputs.jsonl").read_text().splitlines()
+    times = plain_client(engine.port, "/v1/chat/completions", [json.loads(line)["body"] for line in lines])
+    # Least times, because both clients share the machine with the engine; half as much again for its own noise.
+    for key, plain in (
+        ("ttft", min(first for first, _ in times)),
+        ("request_latency", min(last for _, last in times)),
+    ):
+        assert 0.5 * plain - 2 < ran.stat(key, "min") < 1.5 * plain + 2, (key, plain, times)
+
+
+def test_a_file_of_prompts_keeps_its_own_limits(
+    named: tuple[str, Engine], bench: Bench, tmp_path: Path, tokenizer: str
+) -> None:
+    name, engine = named
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('{"prompt": "Tell me a story", "max_tokens": 7}\n{"text": "List some colours", "max_tokens": 9}\n')
+    ran = bench(engine, "-i", str(file), "-n", "6", "--model", MODEL[name], "--tokenizer", tokenizer, "--warmup", "0")
+    assert ran.code == 0, ran.err
+    assert sorted(row["osl_tokenizer"] for row in ran.records) == [7, 7, 7, 9, 9, 9]
+    assert any("2 samples used 3x" in note for note in ran.summary["notes"])
+
+
+def test_messages_as_texts_and_as_parts(named: tuple[str, Engine], bench: Bench, tmp_path: Path) -> None:
+    name, engine = named
+    file = tmp_path / "messages.jsonl"
+    file.write_text(
+        '{"messages": [{"role": "system", "content": "Be brief"}, {"role": "user", "content": "Hi"}]}\n'
+        '{"messages": [{"role": "user", "content": [{"type": "text", "text": "in parts"}]}]}\n'
+    )
+    ran = bench(engine, "-i", str(file), "-n", "4", "--osl", "5", "--model", MODEL[name])
+    assert (ran.code, ran.summary["outcomes"]) == (0, {"ok": 4}), ran.err
+
+
+def test_promises_decide_the_exit_code(named: tuple[str, Engine], bench: Bench) -> None:
+    name, engine = named
+    ran = bench(engine, *SMALL, "--model", MODEL[name], "--slo", "error_rate<1%", "--slo", "ttft.p50<1us")
+    assert ran.code == 1
+    assert [promise["passed"] for promise in ran.summary["slo"]] == [True, False]
+
+
+def test_a_wrong_path_is_one_sentence(named: tuple[str, Engine], bench: Bench) -> None:
+    name, engine = named
+    ran = bench(engine, *SMALL, "--model", MODEL[name], "--endpoint", "/v1/nowhere")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.strip().count("\n") == 0
+    assert "knows no /v1/nowhere (HTTP 404" in ran.err
+
+
+def test_transformers_lists_no_model(transformers: Engine, bench: Bench) -> None:
+    ran = bench(transformers, *SMALL)
+    assert ran.code == 2
+    assert ran.err.strip().endswith("lists no models at /v1/models; name one with --model")
+
+
+def test_transformers_refuses_a_wrong_model(transformers: Engine, bench: Bench) -> None:
+    ran = bench(transformers, *SMALL, "--model", "nope")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.strip().count("\n") == 0
+    assert "'nope'" in ran.err
+    assert "pinned to './tiny'" in ran.err
+
+
+def test_transformers_refuses_an_unknown_field(transformers: Engine, bench: Bench) -> None:
+    ran = bench(transformers, *SMALL, "--model", "./tiny", "--extra", "unheard=1")
+    assert ran.code == 2
+    assert "Unexpected fields in the request: {'unheard'}" in ran.err
+
+
+def test_transformers_refuses_ignore_eos_and_the_run_goes_on(transformers: Engine, bench: Bench) -> None:
+    ran = bench(transformers, *SMALL, "--model", "./tiny")
+    assert ran.code == 0
+    assert any("refuses ignore_eos" in note for note in ran.summary["notes"])
+    assert ran.stat("isl") in (74, 75)
+
+
+def test_extra_limit_does_not_hide_usage(transformers: Engine, bench: Bench) -> None:
+    ran = bench(transformers, "-n", "4", "--isl", "64", "--osl", "none", "--extra", "max_tokens=20", "-m", "./tiny")
+    assert (ran.stat("osl", "min"), ran.stat("osl", "max")) == (20, 20)
+    assert not any("no usage from the server" in note for note in ran.summary["notes"])
+
+
+def test_llama_answers_as_whatever_model(llama: Engine, bench: Bench) -> None:
+    ran = bench(llama, *SMALL, "--model", "nope")
+    assert ran.code == 0
+    assert "the server lists tiny and no 'nope': it may answer with another model" in ran.summary["notes"]
+
+
+def test_llama_without_usage_or_tokenizer_counts_nothing(llama: Engine, bench: Bench) -> None:
+    ran = bench(llama, *SMALL)
+    assert ran.code == 0
+    assert not {"osl", "isl", "tpot", "itl"} & set(ran.summary["metrics"])
+    assert ran.summary["metrics"]["icl"]["count"] == 12 * 15
+    assert any("name one with --tokenizer" in note for note in ran.summary["notes"])
+
+
+@pytest.mark.parametrize(("stream", "outcome"), [("--stream", "empty_body"), ("--no-stream", "http_error")])
+def test_llama_with_a_prompt_beyond_its_context(llama: Engine, bench: Bench, stream: str, outcome: str) -> None:
+    ran = bench(llama, "-n", "3", "--isl", "4000", "--osl", "4", stream)
+    assert ran.code == 1
+    assert ran.summary["outcomes"] == {"ok": 0, outcome: 3}
+
+
+def test_llama_breaks_off_answers_by_default(start_llama: Callable[..., Engine], bench: Bench) -> None:
+    """A new request ends the one before: [DONE] without finish_reason, and no last HTTP chunk. Not a success."""
+    ran = bench(start_llama(), "-n", "12", "--isl", "64", "--osl", "64", "-c", "3")
+    assert ran.summary["outcomes"]["truncated"] >= 6
+    assert ran.summary["outcomes"]["ok"] + ran.summary["outcomes"]["truncated"] == 12
+
+
+def test_answers_that_end_by_themselves(
+    start_transformers: Callable[[str], Engine], bench: Bench, tokenizer: str
+) -> None:
+    """The end token counts in usage and has no text: one more than the tokenizer finds. No text at all is no_output."""
+    ran = bench(
+        start_transformers("ending"),
+        *("-n", "30", "--isl", "64", "--osl", "60", "--model", "./ending", "--tokenizer", tokenizer, "--warmup", "0"),
+    )
+    assert ran.code == 0, ran.err
+    assert set(ran.summary["outcomes"]) <= {"ok", "no_output"}
+    ended = [row for row in ran.records if row["finish_reason"] == "stop"]
+    assert len(ended) >= 15
+    for row in ended:
+        assert row["osl_usage"] == row["osl_tokenizer"] + 1
+        assert (row["osl_tokenizer"] == 0) == (row["outcome"] == "no_output")
