@@ -224,7 +224,9 @@ def _titles(run: Run) -> tuple[str, str]:
         finite = isinstance(rate, float | int) and math.isfinite(rate)
         words.append(f"{rate:g} req/s" if finite else "all at once")
     if load.get("concurrency") is not None:
-        words.append(f"concurrency {load['concurrency']}" if rate is None else f"at most {load['concurrency']} at a time")
+        words.append(
+            f"concurrency {load['concurrency']}" if rate is None else f"at most {load['concurrency']} at a time"
+        )
     if run.summary.simulated:
         words.append("SIMULATED")
     if run.summary.interrupted:

@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from genbench.errors import ConfigError
-from genbench.options import Load, Opt, RunConfig, Target, Workload
+from genbench.options import Load, Opt, RunConfig, Target, Workload, seconds
 
-SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 STREAMED = ("chat", "completions")
 SECRET_QUERY = re.compile(r"(?i)([?&](?:[^=&]*[-_])?(?:key|token|secret|sig|signature|password|auth)=)[^&]*")
 DEMO_OSL = 64
@@ -159,12 +158,9 @@ def _number(field: Field, value: Any) -> float:
 
 
 def _seconds(field: Field, value: Any) -> float:
-    match = re.fullmatch(r"\s*([-+]?[\d.]+)\s*([a-z]*)\s*", str(value))
     try:
-        if match is None:
-            raise ValueError(value)
-        return float(match[1]) * SECONDS[match[2] or "s"]
-    except (KeyError, ValueError) as error:
+        return seconds(str(value))
+    except ValueError as error:
         raise ConfigError(f"{field.flag} {value}: must be a time like 30, 500ms or 2m") from error
 
 

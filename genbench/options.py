@@ -4,8 +4,19 @@ Flags, profile keys, `--help` and the table in docs/ follow from these fields; d
 Sections are for the code; to a user every option has one flat name (`--isl`, `isl:` in a profile).
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Annotated
+
+SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+
+def seconds(text: str) -> float:
+    """Seconds of '50ms', '30', '2m'. Raises ValueError; a sign is read, so that the caller can say what it refuses."""
+    match = re.fullmatch(r"\s*([-+]?(?:\d+\.?\d*|\.\d+))\s*([a-z]*)\s*", text)
+    if match is None or (match[2] or "s") not in SECONDS:
+        raise ValueError(text)
+    return float(match[1]) * SECONDS[match[2] or "s"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ from dataclasses import MISSING, fields
 from typing import get_type_hints
 
 from genbench.errors import GenbenchError
+from genbench.options import seconds
 from genbench.simulator.faults import KINDS
-from genbench.simulator.options import SimulatorOptions, flag, seconds
+from genbench.simulator.options import SimulatorOptions, flag
 from genbench.simulator.server import serve
 
 

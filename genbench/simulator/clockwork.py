@@ -8,20 +8,15 @@ Rules
 """
 
 import asyncio
-import ctypes
 import heapq
-import os
-import sys
 from itertools import count
 from typing import Protocol
 
+from genbench import timerfd
 from genbench.clock import now_ns
 
 SLICE = 256
 DONE = -1
-_CLOCK_MONOTONIC = 1
-_NONBLOCK_CLOEXEC = os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0)
-_ABSOLUTE = 1
 
 
 class Timed(Protocol):
@@ -34,29 +29,6 @@ class Timed(Protocol):
         """Do what is due; returns the next due time, or DONE when there is none (for now)."""
 
 
-class _Spec(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_long) for name in ("interval_s", "interval_ns", "value_s", "value_ns")]
-
-
-class TimerFd:
-    """A timerfd on CLOCK_MONOTONIC; the file descriptor is readable from the set time on, until it is set again."""
-
-    def __init__(self) -> None:
-        libc = ctypes.CDLL(None, use_errno=True)
-        self.fd: int = libc.timerfd_create(_CLOCK_MONOTONIC, _NONBLOCK_CLOEXEC)
-        if self.fd < 0:
-            raise OSError(ctypes.get_errno(), "timerfd_create")
-        self._spec = _Spec()
-        self._settime = libc.timerfd_settime
-        self._settime.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
-        self._address = ctypes.addressof(self._spec)
-
-    def set(self, due_ns: int) -> None:
-        """Readable from `due_ns` on; 0 disarms. Setting also clears what had expired, so nothing is ever read."""
-        self._spec.value_s, self._spec.value_ns = divmod(due_ns, 1_000_000_000)
-        self._settime(self.fd, _ABSOLUTE, self._address, None)
-
-
 class Clockwork:
     """Runs every `Timed` at its moments, on one loop."""
 
@@ -67,9 +39,9 @@ class Clockwork:
         self._armed_ns = 0  # what the timer is set to, 0 when it is not
         self._soon = False
         self._coarse: asyncio.TimerHandle | None = None
-        self._timer: TimerFd | None = None
-        if sys.platform == "linux":
-            self._timer = TimerFd()
+        self._timer: timerfd.TimerFd | None = None
+        if timerfd.available():
+            self._timer = timerfd.TimerFd()
             loop.add_reader(self._timer.fd, self._pump)
 
     def add(self, item: Timed) -> None:
@@ -84,7 +56,7 @@ class Clockwork:
         self._heap.clear()
         if self._timer:
             self._loop.remove_reader(self._timer.fd)
-            os.close(self._timer.fd)
+            self._timer.close()
             self._timer = None
 
     def _pump_soon(self) -> None:

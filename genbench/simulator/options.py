@@ -1,14 +1,10 @@
 """The embedded engine's options, each declared once: the flags of `genbench simulate` follow from these fields."""
 
-import re
 from dataclasses import dataclass
 from typing import Annotated, get_type_hints
 
 from genbench.errors import ConfigError
 from genbench.options import Opt
-
-_DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)(us|ms|s|m)?")
-_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, None: 1.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +63,3 @@ def check(options: SimulatorOptions) -> None:
 def flag(name: str) -> str:
     """The long flag of a field: `ttft_s` is --ttft."""
     return "--" + name.removesuffix("_s").replace("_", "-")
-
-
-def seconds(text: str) -> float:
-    """Seconds of '50ms', '30', '2m', '100us'. Raises ConfigError."""
-    found = _DURATION.fullmatch(text.strip())
-    if not found:
-        raise ConfigError(f"'{text}' is not a duration; write it like 50ms, 30s or 2m")
-    return float(found[1]) * _SECONDS[found[2]]

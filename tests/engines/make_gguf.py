@@ -3,6 +3,7 @@
 Run by the engine's own Python (packages gguf and numpy). Query and key rows keep transformers' order, which llama.cpp
 reads as another rotation: random weights are none the worse for it.
 """
+# mypy: disable-error-code="import-not-found"
 
 import json
 import struct

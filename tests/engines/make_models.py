@@ -19,7 +19,7 @@ HIDDEN, INNER, LAYERS, HEADS, CONTEXT, VOCABULARY = 64, 128, 2, 2, 2048, 4096
 END, START, TURN = "<|end|>", "<|start|>", "<|turn|>"
 NEVER = -30.0  # logit of a token that must not be sampled; the others' spread is about 1
 TEMPLATE = (
-    "{% for message in messages %}<|turn|>{{ message['role'] }}: "
+    "{% for message in messages %}<|turn|>{{ message['role'] + '\n' }}"
     "{% if message['content'] is string %}{{ message['content'] }}"
     "{% else %}{% for part in message['content'] %}{{ part['text'] }}{% endfor %}{% endif %}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|turn|>assistant:{% endif %}"
@@ -60,8 +60,8 @@ def biases(tokenizer: Tokenizer, eos_bias: float) -> np.ndarray[Any, np.dtype[np
 def weights(bias: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
     """A Llama's tensors by their names in transformers.
 
-    Dimension 0 of the residual stream is 1 for every token and no layer writes to it, so after the last norm it is about
-    1 still, and column 0 of the head is a bias.
+    Dimension 0 of the residual stream is 1 for every token and no layer writes to it, so after the last norm it is
+    about 1 still, and column 0 of the head is a bias.
     """
     rng = np.random.default_rng(0)
 
@@ -92,7 +92,10 @@ def weights(bias: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, np.dtype[np
 
 
 def save(path: Path, tensors: dict[str, np.ndarray[Any, np.dtype[np.float32]]]) -> None:
-    """Write a safetensors file: length of a JSON header, the header, the raw data (github.com/huggingface/safetensors)."""
+    """Write a safetensors file: the length of a JSON header, the header, the raw data.
+
+    Format: https://github.com/huggingface/safetensors
+    """
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     at = 0
     for name, data in tensors.items():

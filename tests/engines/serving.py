@@ -33,7 +33,7 @@ class Engine:
         self.url = f"http://127.0.0.1:{port}"
         self.port = port
         self._log = log
-        offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(cwd / "hub"), "DO_NOT_TRACK": "1"}
+        offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(cwd / "hub"), "DO_NOT_TRACK": "1", "OMP_NUM_THREADS": "1"}
         (cwd / "hub" / "hub").mkdir(parents=True, exist_ok=True)  # transformers lists it and fails where it is missing
         with log.open("wb") as out:
             self._process = subprocess.Popen(
@@ -87,6 +87,12 @@ class Ran:
         """One statistic of a metric."""
         value: float = self.summary["metrics"][metric][stat]
         return value
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """run.json."""
+        found: dict[str, Any] = json.loads((self.folder / "run.json").read_text())
+        return found
 
     @property
     def records(self) -> list[dict[str, Any]]:
