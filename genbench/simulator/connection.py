@@ -205,6 +205,8 @@ class Connection:
         if self.blocked:
             self._ending = ending
         elif ending is Ending.CLOSE:
+            if self._tls:
+                self._write(self._tls.close())
             self.close()
         else:
             self._ending = None

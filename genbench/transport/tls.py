@@ -5,6 +5,7 @@ Rules: after every `feed`, drain `plaintext()` (one SSLObject.read returns one r
 without close_notify is the caller's to judge: with complete HTTP framing it is harmless, else it is `truncated`.
 """
 
+import contextlib
 import ssl
 
 RECORD_BYTES = 1 << 18
@@ -61,6 +62,12 @@ class TlsSession:
         view = memoryview(data)
         while view:
             view = view[self._ssl.write(view) :]
+
+    def close(self) -> bytes:
+        """Say that nothing more comes (close_notify); the bytes to send. The peer's answer is not waited for."""
+        with contextlib.suppress(ssl.SSLError):  # wants to read that answer, or the session had failed before
+            self._ssl.unwrap()
+        return self.outgoing()
 
     def outgoing(self) -> bytes:
         """What has to go to the socket now; empty when there is nothing."""
