@@ -133,9 +133,7 @@ class Prober:
             except (OSError, http.client.HTTPException) as error:
                 unanswered += 1
                 if unanswered == UNANSWERED:
-                    raise TargetError(
-                        f"{self.url.netloc} gives no HTTP answer ({error}); is it the right port?"
-                    ) from error
+                    raise TargetError(f"{self.url.netloc} gives no HTTP answer ({error}); check the port") from error
                 time.sleep(POLL_S)
                 continue
             if record.status not in RETRIED:

@@ -301,6 +301,9 @@ def test_https(
     good = start_simulator("--tls-cert", str(certificate.cert), "--tls-key", str(certificate.key), *fast)
     assert run("profile", "--url", good.url, *SMALL, "--ca-cert", str(certificate.ca)).summary["outcomes"] == {"ok": 6}
     assert run("profile", "--url", good.url, *SMALL, "--insecure-tls").summary["outcomes"] == {"ok": 6}
+    closing = json.dumps({"simulate": {"fault": "connection_close"}})  # the body ends with close_notify
+    ended = run("profile", "--url", good.url, *SMALL, "--insecure-tls", "--extra", closing)
+    assert ended.summary["outcomes"] == {"ok": 6}
     untrusted = run("profile", "--url", good.url, *SMALL)
     assert untrusted.code == 3
     assert "--ca-cert" in untrusted.err
