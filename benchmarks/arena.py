@@ -2,7 +2,8 @@
 
 Rules
 - The server side has the last core to itself, the client side all the others; on one core both share it and say so.
-- A client's CPU time is what the kernel booked for its process and the children it waited for (`os.wait4`).
+- A client's CPU time is what the kernel booked for its process and the children it waited for (`os.wait4`). While it
+  runs, its first thread's own account (`/proc/PID/schedstat`, ns) is read every 5 ms: CPU between two moments.
 - Loopback only. Every process started here is ended here, by its own process group.
 """
 
@@ -16,12 +17,15 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 ROOT = Path(__file__).resolve().parent.parent
+ACCOUNT_S = 0.005
 LOG_TAIL = 400  # characters of a failed client's last words
 
 
@@ -50,13 +54,25 @@ def pinned(side: list[int]) -> list[str]:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a finished client took. `rss_bytes` is the peak of its largest process."""
+    """What a finished client took.
+
+    `rss_bytes` is the peak of its first process, as last seen; `account` has (perf_counter_ns, CPU ns so far) of its first thread.
+    """
 
     wall_s: float
     cpu_s: float
     rss_bytes: int
     code: int
     output: str
+    account: tuple[tuple[int, int], ...] = ()
+
+    def cpu_between_s(self, begin_ns: int, end_ns: int) -> float:
+        """CPU of the first thread between two moments, interpolated; 0 where the system keeps no account."""
+        if not self.account:
+            return 0.0
+        times, spent = zip(*self.account, strict=True)
+        begin, end = np.interp([begin_ns, end_ns], times, spent)
+        return float(end - begin) / 1e9
 
 
 def run_client(command: Sequence[str], limit_s: float, env: Mapping[str, str] | None = None) -> Cost:
@@ -72,23 +88,29 @@ def run_client(command: Sequence[str], limit_s: float, env: Mapping[str, str] | 
         start_new_session=True,
         env=dict(os.environ) | dict(env or {}),
     )
-    code, used = _wait(process.pid, began + limit_s)
+    account: list[tuple[int, int]] = []
+    code, used, peak = _wait(process.pid, began + limit_s, account)
     wall = time.perf_counter() - began
     process.returncode = code  # Popen shall not wait for what wait4 has taken
     output = os.pread(log, os.fstat(log).st_size, 0).decode("utf-8", "replace")
     os.close(log)
-    return Cost(wall, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024, code, output)
+    return Cost(wall, used.ru_utime + used.ru_stime, peak, code, output, tuple(account))
 
 
-def _wait(pid: int, until: float) -> tuple[int, resource.struct_rusage]:
+def _wait(pid: int, until: float, account: list[tuple[int, int]]) -> tuple[int, resource.struct_rusage, int]:
+    path, peak = Path(f"/proc/{pid}/schedstat"), 0
     while True:
+        with suppress(OSError, ValueError, IndexError):  # not Linux, or it has just ended
+            account.append((time.perf_counter_ns(), int(path.read_bytes().split()[0])))
+            # Not ru_maxrss: that begins with what this process had when it forked.
+            peak = int(path.with_name("status").read_bytes().partition(b"VmHWM:")[2].split()[0]) * 1024
         found, status, used = os.wait4(pid, os.WNOHANG)
         if found:
-            return os.waitstatus_to_exitcode(status), used
+            return os.waitstatus_to_exitcode(status), used, peak
         if time.perf_counter() > until:
             os.killpg(pid, signal.SIGKILL)
             until = float("inf")
-        time.sleep(0.005)
+        time.sleep(ACCOUNT_S)
 
 
 def complaint(cost: Cost, limit_s: float) -> str:

@@ -1,9 +1,10 @@
-"""A responder that costs next to nothing: every POST gets one fixed embeddings answer, every GET the model list.
+"""A responder that costs next to nothing: every POST gets one fixed vector, every GET the model list.
 
     python benchmarks/canned.py            # prints its address; ends when its standard input ends
 
 A bare protocol on uvloop (asyncio where it is missing). It looks for the end of the head and for Content-Length, and
-parses nothing else, so that a client's cost per request is the client's own. Not an HTTP server.
+parses nothing else, so that a client's cost per request is the client's own. Not an HTTP server. Its token count is the
+number of blanks in the body and one: near enough for a client that finds out how many tokens a word has.
 """
 
 import asyncio
@@ -14,11 +15,12 @@ MODEL = "canned"
 VECTOR = b"0.125,-0.25,0.5,0.0625,-0.125,0.25,-0.5,0.375"
 EMBEDDING = (
     b'{"object":"list","data":[{"object":"embedding","index":0,"embedding":[%b]}],"model":"canned",'
-    b'"usage":{"prompt_tokens":5,"total_tokens":5}}' % VECTOR
+    b'"usage":{"prompt_tokens":%%6d,"total_tokens":%%6d}}' % VECTOR
 )
 MODELS = b'{"object":"list","data":[{"id":"canned","object":"model","created":0,"owned_by":"genbench"}]}'
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-ANSWERS = {b"P": HEAD % len(EMBEDDING) + EMBEDDING, b"G": HEAD % len(MODELS) + MODELS}
+ANSWER = (HEAD % len(EMBEDDING % (0, 0))).replace(b"%", b"%%") + EMBEDDING
+MODEL_LIST = HEAD % len(MODELS) + MODELS
 LENGTH = b"content-length:"
 
 
@@ -43,7 +45,11 @@ class Canned(asyncio.Protocol):
             length = int(head[at + len(LENGTH) : head.index(b"\r\n", at)]) if at >= 0 else 0
             if len(self._buffer) < end + 4 + length:
                 return
-            self._transport.write(ANSWERS[self._buffer[:1]])
+            if self._buffer.startswith(b"P"):
+                tokens = self._buffer.count(b" ", end, end + 4 + length) + 1
+                self._transport.write(ANSWER % (tokens, tokens))
+            else:
+                self._transport.write(MODEL_LIST)
             self._buffer = self._buffer[end + 4 + length :]
 
 

@@ -76,17 +76,24 @@ def _genbench(scenario: Scenario, folder: Path) -> list[str]:
 
 
 def genbench_facts(folder: Path) -> dict[str, Any]:
-    """What the run's header says of the client; `loop_cpu_s` is the CPU from first send to last byte."""
+    """What the run's own files say of the client, and its three moments on the monotonic clock.
+
+    `logged_ns` is when the log's last line was written: by then everything is decoded.
+    """
     header = json.loads((folder / "run.json").read_bytes())
     table = open_table(folder, header.get("endpoint_type", "chat"))
-    health = header["health"]
-    span_s = (int(table.end_ns.max()) - health["start_ns"]) / 1e9
     content = table.content
+    shared = table.event_shared[content.position]
+    first = np.zeros(content.position.size, dtype=np.bool_)
+    first[content.start[:-1][content.count > 0]] = True
     wanted = ("stamp_source", "reads_without_stamp", "reads_implausible_stamp", "clock_steps", "retries", "loop")
-    return {name: health.get(name) for name in wanted} | {
-        "loop_cpu_s": health["cpu_pct"] / 100 * span_s,
-        "shared_content_events": int(table.event_shared[content.position].sum()),
+    return {name: header["health"].get(name) for name in wanted} | {
+        "first_sent_ns": int(table.sent_ns.min()),
+        "last_end_ns": int(table.end_ns.max()),
+        "logged_ns": (folder / "requests.jsonl").stat().st_mtime_ns - header["clock"]["zero_unix_ns"],
         "content_events": int(content.position.size),
+        "shared_first": int(shared[first].sum()),  # with the role event, which the engine writes just before
+        "shared_later": int(shared[~first].sum()),
         "not_ok": int((~table.ok).sum()),
     }
 

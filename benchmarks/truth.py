@@ -152,8 +152,9 @@ def one_run(tally: Tally, scenario: Scenario, *, idle: bool) -> None:
             return
     run = judge(found, log) | {"facts": dict(found.facts), "cpu_s": cost.cpu_s, "wall_s": cost.wall_s, "events": events}
     run["cpu_us_per_event"] = (cost.cpu_s - tally.idle_cpu_s) * 1e6 / (events - tally.idle_events)
-    if "loop_cpu_s" in found.facts:
-        run["loop_us_per_event"] = found.facts["loop_cpu_s"] * 1e6 / events
+    if "logged_ns" in found.facts:
+        load_s = cost.cpu_between_s(found.facts["first_sent_ns"], found.facts["logged_ns"])
+        run["load_us_per_event"] = load_s * 1e6 / events
     tally.runs.append(run)
 
 
@@ -206,9 +207,14 @@ def show(tallies: Sequence[Tally]) -> None:
         ratio = f"{cpu / base:.2f}" if base else "-"
         matched = "/".join(str(tally.runs[-1][name]) for name in ("matched", "requests"))
         print(f"{tally.client.name:<26}{cpu:>9.1f}{ratio:>17}{tally.median('wall_s') or 0:>9.1f}{matched:>10}")
-        inside = tally.median("loop_us_per_event")
+        inside = tally.median("load_us_per_event")
         if inside is not None:
-            print(f"{'  from first send to last byte':<31}{inside:>4.1f}{f'{inside / base:.2f}' if base else '-':>17}")
+            print(f"{'  from first send to log':<26}{inside:>9.1f}{f'{inside / base:.2f}' if base else '-':>17}")
+            facts = tally.runs[-1]["facts"]
+            print(
+                f"  {facts['stamp_source']}; tokens that shared a read (last run): {facts['shared_first']} first ones, "
+                f"with their role event, and {facts['shared_later']} of {facts['content_events']} others"
+            )
     for tally in tallies:
         if tally.skipped:
             print(f"left out: {tally.client.name}: {tally.skipped}")
@@ -224,7 +230,7 @@ def verdicts(tallies: Sequence[Tally], *, tls: bool) -> list[dict[str, Any]]:
         bounds.insert(0, ("TTFT error p50, ms", genbench.median("error", 0), 0.1))
         bounds += [("inter-chunk error p99, ms", genbench.median("gap_error", 1), 0.1)]
     loop = next((one.median("cpu_us_per_event") for one in tallies if one.client.name == "aiohttp loop"), None)
-    for text, name in (("whole process", "cpu_us_per_event"), ("while the load runs", "loop_us_per_event")):
+    for text, name in (("whole process", "cpu_us_per_event"), ("first send to log", "load_us_per_event")):
         own = genbench.median(name)
         if loop and own:
             bounds.append((f"CPU per event, {text}, of the aiohttp loop's", own / loop, 0.6))

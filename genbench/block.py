@@ -171,8 +171,9 @@ def _shown_run(summary: Summary) -> list[str]:
     keys = []
     for key in SHOWN_RUN:
         figure, whole = summary.run.get(key), summary.run.get(key.removeprefix("steady_"))
-        repeats = figure and whole and figure is not whole and abs(figure.value / whole.value - 1) <= SAME_STEADY
-        if figure and not repeats:
+        if figure is None:
+            continue
+        if whole is None or whole is figure or abs(figure.value - whole.value) > SAME_STEADY * abs(whole.value):
             keys.append(key)
     return keys
 

@@ -158,3 +158,14 @@ def test_a_run_without_any_answer() -> None:
 def test_plain_is_ascii() -> None:
     shown = replace(block(golden.run(), 100), title="Größe", notes=("naïve",))
     assert plain(shown, 100).isascii()
+
+
+def test_a_long_run_of_failures_only() -> None:
+    """Steady figures of zero beside run figures of zero are the same figure, not a division by it."""
+    records = []
+    for k in range(40):
+        record = stream(k, 10.0 * k, [10.0 * k + 5], outcome=Outcome.NO_OUTPUT)
+        records.append(record)
+    config = {"load": {"concurrency": 1}}
+    shown = block(run_of(*records, config=config), 100)
+    assert "no_output" in plain(shown, 100)

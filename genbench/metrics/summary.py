@@ -293,8 +293,10 @@ def _examples(table: RecordTable) -> dict[str, str]:
 def _length_notes(table: RecordTable, header: Mapping[str, Any]) -> list[str]:
     """What to know of the token counts: server against tokenizer, and the template's share of the input."""
     notes = []
+    found = _section(header, "preflight").get("template_tokens")
+    template = found if isinstance(found, int) else 0
     for name, usage, own in (
-        ("input", table.isl_usage, table.isl_tokenizer),
+        ("input", table.isl_usage - template, table.isl_tokenizer),
         ("output", table.osl_usage, table.osl_tokenizer),
     ):
         both = table.ok & (usage > 0) & (own >= 0)
@@ -302,10 +304,18 @@ def _length_notes(table: RecordTable, header: Mapping[str, Any]) -> list[str]:
             off = float(np.median((own[both] - usage[both]) / usage[both]))
             if abs(off) > LENGTHS_DIFFER:
                 notes.append(f"{name} tokens: the tokenizer counts {100 * off:+.1f} % against the server's usage")
-    template = _section(header, "preflight").get("template_tokens")
-    wanted = table.isl_wanted[table.ok & (table.isl_wanted >= 0)]
-    if isinstance(template, int) and template > 0:
-        asked = int(np.median(wanted)) if wanted.size else 0
-        said = f"input length {asked + template} = {asked} asked + {template} template"
-        notes.append(said if asked else f"the chat template adds {template} tokens to each input")
+    if template > 0:
+        notes.append(_template_note(table, template))
     return notes
+
+
+def _template_note(table: RecordTable, template: int) -> str:
+    """How the server's input length comes about: what was asked for, and what its template adds."""
+    both = table.ok & (table.isl_wanted >= 0) & (table.isl_usage > 0)
+    if not both.any():
+        return f"the server's template adds {template} token{'' if template == 1 else 's'} to each input"
+    asked = round(float(np.median(table.isl_wanted[both])))
+    whole = round(float(np.median(table.isl_usage[both])))
+    if whole - template == asked:
+        return f"input length {whole} = {asked} asked + {template} template"
+    return f"input length {whole} = {whole - template} + {template} template; {asked} were asked for"

@@ -19,6 +19,8 @@ def count_tokens(writer: RecordWriter, tokenizer: Tokenizer, texts: dict[int, li
     The whole answer is counted per choice; a count per event would cut merges that cross events.
     """
     for index, events in texts.items():
+        if not any(text for _, _, text in events):  # embeddings, or nothing was answered
+            continue
         answers: dict[int, list[str]] = {}
         for _, choice, text in events:
             answers.setdefault(choice, []).append(text)

@@ -2,7 +2,7 @@
 
 What makes them good for testing a client: every token that can be sampled is one whole common word after a space, so an
 answer of n tokens has n words and any tokenizer run over its text finds the same n; and the end-of-text token has its
-own bias, so answers either run to their limit or, with `eos_bias` near 8, end by themselves.
+own bias, so answers either run to their limit or, with `eos_bias` near 4, end by themselves.
 """
 
 import json

@@ -158,11 +158,17 @@ def test_llama_without_usage_or_tokenizer_counts_nothing(llama: Engine, bench: B
     assert any("name one with --tokenizer" in note for note in ran.summary["notes"])
 
 
-@pytest.mark.parametrize(("stream", "outcome"), [("--stream", "empty_body"), ("--no-stream", "http_error")])
-def test_llama_with_a_prompt_beyond_its_context(llama: Engine, bench: Bench, stream: str, outcome: str) -> None:
-    ran = bench(llama, "-n", "3", "--isl", "4000", "--osl", "4", stream)
+@pytest.mark.parametrize(
+    ("stream", "possible"), [("--stream", {"empty_body", "truncated"}), ("--no-stream", {"http_error"})]
+)
+def test_llama_with_a_prompt_beyond_its_context(llama: Engine, bench: Bench, stream: str, possible: set[str]) -> None:
+    """Streamed it answers 200 without an event, and on a kept connection at times without the last HTTP chunk too."""
+    ran = bench(llama, "-n", "30", "--isl", "4000", "--osl", "4", stream)
     assert ran.code == 1
-    assert ran.summary["outcomes"] == {"ok": 0, outcome: 3}
+    outcomes = ran.summary["outcomes"]
+    assert outcomes.pop("ok") == 0
+    assert sum(outcomes.values()) == 30
+    assert set(outcomes) <= possible
 
 
 def test_llama_breaks_off_answers_by_default(start_llama: Callable[..., Engine], bench: Bench) -> None:
