@@ -56,7 +56,8 @@ def pinned(side: list[int]) -> list[str]:
 class Cost:
     """What a finished client took.
 
-    `rss_bytes` is the peak of its first process, as last seen; `account` has (perf_counter_ns, CPU ns so far) of its first thread.
+    `rss_bytes` is the peak of its first process, as last seen; `account` has (perf_counter_ns, CPU ns so far) of its
+    first thread.
     """
 
     wall_s: float

@@ -102,7 +102,7 @@ def judge(found: Found, log: list[Logged]) -> dict[str, Any]:
     empty = np.zeros(0, dtype=np.int64)
     figures = {
         "ttft": quantiles_ms((one.ttft_ns for one in found.requests), 50, 90, 99),
-        "true_ttft": quantiles_ms((one.ttft_ns for one in log), 50, 90, 99),
+        "true_ttft": quantiles_ms((one.ttft_ns for _, one in matched), 50, 90, 99),
         "error": quantiles_ms(map(abs, errors), 50, 99),
         "reused": quantiles_ms([abs(e) for e, (_, one) in zip(errors, matched, strict=True) if one.reused], 50, 99),
         "bias": quantiles_ms(errors, 50),
@@ -213,7 +213,7 @@ def show(tallies: Sequence[Tally]) -> None:
             facts = tally.runs[-1]["facts"]
             print(
                 f"  {facts['stamp_source']}; tokens that shared a read (last run): {facts['shared_first']} first ones, "
-                f"with their role event, and {facts['shared_later']} of {facts['content_events']} others"
+                f"with their role event, and {facts['shared_later']} later ones of {facts['content_events']}"
             )
     for tally in tallies:
         if tally.skipped:

@@ -9,7 +9,13 @@ from genbench.studies.profile import Screen, profile
 
 def main(url: str | None = None, **options: Any) -> None:
     """Measure `url` (None: the embedded engine); `options` are a profile's, with `_` for `-`."""
-    named: dict[str, Any] = {"concurrency": "4", "request_count": "40", "osl": "32", "slo": ("ttft.p95<500ms",), **options}
+    named: dict[str, Any] = {
+        "concurrency": "4",
+        "request_count": "40",
+        "osl": "32",
+        "slo": ("ttft.p95<500ms",),
+        **options,
+    }
     if url is not None:
         named["url"] = url
     given = config.load(named, None)  # raises ConfigError for what the command line would refuse
@@ -18,7 +24,9 @@ def main(url: str | None = None, **options: Any) -> None:
     ttft = run.summary.metrics["ttft"]
     low, high = ttft.ci95["p95"]
     print(f"TTFT p95 {ttft.stats['p95']:.1f} {ttft.unit} from {ttft.count} requests, 95 % interval {low} .. {high}")
-    print(f"{run.summary.run['output_token_throughput'].value:.0f} output token/s, outcomes {dict(run.summary.outcomes)}")
+    print(
+        f"{run.summary.run['output_token_throughput'].value:.0f} output token/s, outcomes {dict(run.summary.outcomes)}"
+    )
     for promise in run.summary.slo:
         print(promise.slo.text, "kept" if promise.passed else "missed")
     print("files:", run.folder)
