@@ -123,7 +123,9 @@ def build(config: RunConfig, facts: Facts, endpoint: Endpoint, tokenizer: Tokeni
         else:
             body = endpoint.build(sample, options)
         phase = Phase.WARMUP if warm else Phase.MEASURED
-        return Request(index, sample, orjson.dumps(body), sample.osl, phase, isl, choices)
+        # A copy: what orjson returns keeps a buffer of some KiB alive, however short it is.
+        data = bytes(memoryview(orjson.dumps(body)))
+        return Request(index, sample, data, sample.osl, phase, isl, choices)
 
     total, offset_ns = _arrivals(load, config.seed)
     rate = load.request_rate or (load.concurrency or 1) / max(facts.latency_s, 0.001)

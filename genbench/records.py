@@ -69,7 +69,7 @@ class RecordWriter:
     def __init__(self, path: Path) -> None:
         """Opens for appending and cuts off a torn last line. Raises RecordError where that is not possible."""
         self.path = path
-        self._lines: list[bytes] = []
+        self._lines = bytearray()  # not a list of what orjson returns: each keeps some KiB alive
         try:
             _cut_torn_line(path)
             self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
@@ -78,20 +78,20 @@ class RecordWriter:
 
     def append(self, record: Record) -> None:
         """Buffer one finished request."""
-        self._lines.append(orjson.dumps(as_row(record), option=orjson.OPT_APPEND_NEWLINE))
+        self._lines += orjson.dumps(as_row(record), option=orjson.OPT_APPEND_NEWLINE)
 
     def append_raw(self, record: Record, raw: Mapping[str, Any]) -> None:
         """Buffer one finished request whose reply is still undecoded; `raw` comes from `decode.raw_line`."""
-        self._lines.append(orjson.dumps(as_row(record) | {"raw": raw}, option=orjson.OPT_APPEND_NEWLINE))
+        self._lines += orjson.dumps(as_row(record) | {"raw": raw}, option=orjson.OPT_APPEND_NEWLINE)
 
     def amend(self, index: int, changed: Mapping[str, Any]) -> None:
         """Buffer new values of fields of a request that is already there. An event list must keep its length."""
-        self._lines.append(orjson.dumps({"amend": index, **changed}, option=orjson.OPT_APPEND_NEWLINE))
+        self._lines += orjson.dumps({"amend": index, **changed}, option=orjson.OPT_APPEND_NEWLINE)
 
     def flush(self) -> None:
         """Write everything buffered. Raises RecordError when the disk does not take it."""
-        left = memoryview(b"".join(self._lines))
-        self._lines.clear()
+        left = memoryview(self._lines)
+        self._lines = bytearray()
         try:
             while left:
                 left = left[os.write(self._fd, left) :]

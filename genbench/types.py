@@ -3,13 +3,14 @@
 Rules
 - Times are integer nanoseconds of `clock.now_ns` (names end in `_ns`); an instant that did not happen is -1, and so is
   every count that is not known. Metrics turn -1 into "absent", never into 0.
-- Everything is frozen, but for `Record` and `Reply`, which are filled while a request is under way.
+- Everything is frozen, but for `Record` and `Reply`, which are filled while a request is under way. `Event` and `Usage`
+  are made once per token: named tuples, at a third of a frozen dataclass's cost.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,8 +66,7 @@ class Outcome(StrEnum):
 NOT_FAILED = frozenset({Outcome.OK, Outcome.NO_OUTPUT, Outcome.CANCELLED})
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """Token counts as the server reports them; -1 where it does not say."""
 
     prompt_tokens: int = MISSING
@@ -75,8 +75,7 @@ class Usage:
     reasoning_tokens: int = MISSING
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One thing an endpoint reader found in one message. Arrival times are filled in by the caller.
 
     `tokens` is how many tokens the event itself says it carries (token ids, logprobs), -1 if it does not. `usage` rides

@@ -57,7 +57,6 @@ class Engine:
         self._stopped = False
         self._over: asyncio.Future[None] = loop.create_future()
         self._start_ns = self._measured_ns = MISSING
-        self._ticks = 0
         self._area = self._changed_ns = self._last_flying = 0
         self._peak = self._not_sent = self._dry = 0
         self._timers: list[asyncio.TimerHandle] = []
@@ -238,9 +237,7 @@ class Engine:
     def _tick(self) -> None:
         self._timers = [timer for timer in self._timers if not timer.cancelled() and timer.when() > self._loop.time()]
         self._timers.append(self._loop.call_later(TICK_S, self._tick))
-        self._ticks += 1
-        if self._ticks % 4 == 0:
-            self._decoding.tick()
+        self._decoding.flush()
         self._refill()
         if self._watch is not None:
             self._watch(self._snapshot())

@@ -8,7 +8,7 @@ without close_notify is the caller's to judge: with complete HTTP framing it is 
 import contextlib
 import ssl
 
-RECORD_BYTES = 1 << 18
+RECORD_BYTES = 1 << 14  # the most that one record holds; a larger buffer is a page fault for each read
 
 
 class TlsSession:
@@ -44,7 +44,8 @@ class TlsSession:
     def plaintext(self) -> list[bytes]:
         """All records that are complete by now. Raises ssl.SSLError on a broken record."""
         found: list[bytes] = []
-        while True:
+        # The exception that says "no more" would cost as much as the record: it is left for half a record.
+        while self._in.pending or self._ssl.pending():
             try:
                 data = self._ssl.read(RECORD_BYTES)
             except ssl.SSLWantReadError:
@@ -56,6 +57,7 @@ class TlsSession:
                 self.closed = True
                 return found
             found.append(data)
+        return found
 
     def write(self, data: bytes) -> None:
         """Encrypt; the result is in `outgoing()`."""

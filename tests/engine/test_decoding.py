@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from genbench.engine.decoding import OVERDUE_NS, Decoding
 from genbench.engine.live import Live
 from genbench.records import RecordWriter, open_table
 from genbench.transport.exchange import Exchange
-from genbench.transport.poller import Poller
+from genbench.transport.poller import READ, Poller
 from genbench.types import EventKind, Outcome, Record, Request, Sample
 from tests.transport.harness import LOOPS, run
 
@@ -56,7 +57,7 @@ def test_everything_is_decoded_while_the_loop_turns(loop: str, tmp_path: Path) -
     assert set(table.outcome) == {Outcome.OK}
 
 
-def test_what_is_overdue_goes_to_the_log_raw_and_is_decoded_when_read(tmp_path: Path) -> None:
+def test_where_readers_are_always_ready_what_is_overdue_goes_to_the_log_raw(tmp_path: Path) -> None:
     seen: list[int] = []
 
     def sink(record: Record, decoder: ResponseDecoder) -> None:
@@ -65,24 +66,42 @@ def test_what_is_overdue_goes_to_the_log_raw_and_is_decoded_when_read(tmp_path: 
     async def main() -> int:
         running = asyncio.get_running_loop()
         poller = Poller(running)
+        ours, theirs = socket.socketpair()
+        theirs.send(b"x")
+        poller.watch(ours.fileno(), Busy(), READ)  # nobody reads it: it stays ready
         writer = RecordWriter(tmp_path / "requests.jsonl")
         decoding = Decoding(running, poller, chat, writer, sink, keep_text=False)
-        decoding.arrived(exchange(0, 3, now_ns() - OVERDUE_NS - 1))
-        decoding.arrived(exchange(1, 3, now_ns()))
-        decoding.tick()  # the loop has not turned since: nothing could be decoded
+        overdue = now_ns() - OVERDUE_NS - 1
+        failed = exchange(2, 3, overdue)
+        failed.reply.status = 500
+        for one in (exchange(0, 3, overdue), failed, exchange(1, 3, now_ns() + 60_000_000_000)):
+            decoding.arrived(one)
+        while decoding.raw == 0 or not seen:
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0.05)
+        decoding.flush()
         rows = [json.loads(line) for line in (tmp_path / "requests.jsonl").read_text().splitlines()]
-        assert [row.get("index", 0) for row in rows] == [0]
-        assert "raw" in rows[0]
+        assert [row["index"] for row in rows] == [0, 2]  # the third ended just now: it can wait for a quiet moment
+        assert ["raw" in row for row in rows] == [True, False]  # an error is read at once
         decoding.finish()
         poller.close()
         writer.close()
+        for sock in (ours, theirs):
+            sock.close()
         return decoding.raw
 
     assert run("uvloop", main()) == 1
-    assert seen == [1]
+    assert seen == [2, 1]
     table = open_table(tmp_path / "requests.jsonl")
-    assert table.outcome == [Outcome.OK, Outcome.OK]
+    assert table.outcome == [Outcome.OK, Outcome.OK, Outcome.HTTP_ERROR]
     assert table.event_ns[table.event_start[0] : table.event_start[1]].tolist()[:3] == [2000, 2001, 2002]
+
+
+class Busy:
+    """A reader that is never done."""
+
+    def ready(self, mask: int) -> None:
+        assert mask & READ
 
 
 def test_live_percentiles_are_within_two_percent() -> None:
