@@ -18,8 +18,8 @@ def main(url: str | None = None, **options: Any) -> None:
     }
     if url is not None:
         named["url"] = url
-    given = config.load(named, None)  # raises ConfigError for what the command line would refuse
-    run = profile(given, config.command_line(named, None), Screen(say=lambda line: None, watch=None))
+    given = config.load(named)  # raises ConfigError for what the command line would refuse
+    run = profile(given, config.command_line(named, ()), Screen(say=lambda line: None, watch=None))
 
     ttft = run.summary.metrics["ttft"]
     low, high = ttft.ci95["p95"]

@@ -48,6 +48,7 @@ SHORT = {
     "ntpot": "Normalised TPOT",
 }
 SAME = 0.01
+SAME_MS = 1.0  # the rows that repeat others are all in ms
 SAME_STEADY = 0.05
 FEW_MARK = "*"
 LEGEND = "* too few samples for this percentile: p90 wants 44, p95 90, p99 459"
@@ -163,7 +164,7 @@ def _median(found: Mapping[str, Distribution], key: str) -> float:
 
 def _alike(one: Distribution, other: Distribution) -> bool:
     pairs = [(one.stats[stat], other.stats[stat]) for stat in ("mean", "p50", "p95", "p99")]
-    return one.count == other.count and all(abs(a - b) <= SAME * abs(b) for a, b in pairs)
+    return one.count == other.count and all(abs(a - b) <= max(SAME * abs(b), SAME_MS) for a, b in pairs)
 
 
 def _shown_run(summary: Summary) -> list[str]:

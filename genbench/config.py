@@ -10,7 +10,7 @@ import re
 import shlex
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
 from importlib import resources
@@ -85,19 +85,20 @@ def _fields(owner: type, section: str) -> Iterator[Field]:
         yield Field(section, field.name, opt, kind, optional, multiple, field.default)
 
 
-def load(named: Mapping[str, Any], profile: str | None) -> Given:
-    """Merge a profile (name or file) with what the command line named; the command line wins.
+def load(named: Mapping[str, Any], profiles: Sequence[str] = ()) -> Given:
+    """Merge profiles (names or files) with what the command line named; later ones win, and the command line over all.
 
     `named` maps field names to text (or bools, or tuples of text). Raises ConfigError naming the option and the fix.
     """
     by_key = {field.key: field for field in options()}
     by_name = {field.name: field for field in options()}
     values: dict[str, Any] = {}
-    for key, value in (_read_profile(profile) if profile else {}).items():
-        field = by_key.get(str(key).replace("_", "-"))
-        if field is None:
-            raise ConfigError(f"{profile}: unknown option '{key}'; see genbench profile --help-all")
-        values[field.name] = convert(field, value)
+    for profile in profiles:
+        for key, value in _read_profile(profile).items():
+            field = by_key.get(str(key).replace("_", "-"))
+            if field is None:
+                raise ConfigError(f"--config {profile}: unknown option '{key}'; see genbench profile --help-all")
+            values[field.name] = convert(field, value)
     for name, value in named.items():
         values[name] = convert(by_name[name], value)
     sections: dict[str, dict[str, Any]] = {}
@@ -296,13 +297,14 @@ def public(config: RunConfig) -> dict[str, Any]:
     return found
 
 
-def command_line(named: Mapping[str, Any], profile: str | None) -> list[str]:
-    """The arguments that repeat a run, secrets left out: `profile` and the options that were named."""
-    words = ["genbench", "profile"]
-    if profile:
-        words += ["--config", profile]
+def command_line(named: Mapping[str, Any], profiles: Sequence[str]) -> list[str]:
+    """The arguments that repeat a run, secrets left out: the profiles and the options that were named.
+
+    Not the folder's name: it is taken then.
+    """
+    words = ["genbench", "profile", *(word for profile in profiles for word in ("--config", profile))]
     for field in options():
-        if field.name not in named:
+        if field.name not in named or field.name == "name":
             continue
         value = named[field.name]
         if field.opt.secret:

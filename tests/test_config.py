@@ -10,11 +10,11 @@ from genbench.options import RunConfig
 
 
 def resolved(**named: object) -> RunConfig:
-    return config.resolve(config.load(named, None))[0]
+    return config.resolve(config.load(named, ()))[0]
 
 
 def ends(**named: object) -> str:
-    return config.resolve(config.load(named, None))[1]
+    return config.resolve(config.load(named, ()))[1]
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_times(text: object, seconds: float) -> None:
 )
 def test_wrong_values_name_option_value_and_bound(name: str, value: str, says: str) -> None:
     with pytest.raises(ConfigError) as error:
-        config.load({name: value}, None)
+        config.load({name: value}, ())
     assert str(error.value).startswith(says)
 
 
@@ -88,11 +88,11 @@ def test_a_server_is_meant_when_one_is_hinted_at() -> None:
 
 
 def test_the_demo() -> None:
-    demo = config.demo(config.load({}, None)).config
+    demo = config.demo(config.load({}, ())).config
     assert (demo.load.concurrency, demo.workload.osl) == (8, 64)
-    assert config.demo(config.load({"osl": "5"}, None)).config.workload.osl == 5
+    assert config.demo(config.load({"osl": "5"}, ())).config.workload.osl == 5
     for named in ({"url": "http://x"}, {"model": "m"}, {"concurrency": "2"}, {"duration_s": "2"}):
-        given = config.load(named, None)
+        given = config.load(named, ())
         assert config.demo(given) == given
 
 
@@ -130,7 +130,7 @@ def test_a_profile_and_the_command_line(tmp_path: Path) -> None:
     path.write_text(
         "# mine\nconcurrency: 4\nduration: 30s\nosl: none\nstream: false\nheader:\n  - 'a: b'\n  - 'c: d'\n"
     )
-    given = config.load({"concurrency": "6"}, str(path))
+    given = config.load({"concurrency": "6"}, (str(path),))
     run = given.config
     assert (run.load.concurrency, run.load.duration_s, run.workload.osl, run.target.stream) == (6, 30.0, None, False)
     assert run.target.header == ("a: b", "c: d")
@@ -150,19 +150,19 @@ def test_a_wrong_profile(tmp_path: Path, text: str, says: str) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=says.replace("[", r"\[")):
-        config.load({}, str(path))
+        config.load({}, (str(path),))
 
 
 def test_every_shipped_profile_loads() -> None:
     assert len(config.profile_names()) >= 7
     for name in config.profile_names():
-        config.resolve(config.load({}, name))
+        config.resolve(config.load({}, (name,)))
         assert config.profile_text(name).startswith("# ")
 
 
 def test_no_such_profile_lists_those_there_are() -> None:
     with pytest.raises(ConfigError, match="vllm"):
-        config.load({}, "nope")
+        config.load({}, ("nope",))
 
 
 def test_secrets_do_not_show() -> None:
@@ -172,11 +172,11 @@ def test_secrets_do_not_show() -> None:
         "header": ("X-Token: pw5",),
         "request_count": "3",
     }
-    shown = config.public(config.load(named, None).config)
+    shown = config.public(config.load(named, ()).config)
     assert shown["target"]["url"] == "http://***@x/v1?api-version=3&api-key=***&sig=***"
     assert shown["target"]["header"] == ["X-Token: ***"]
     assert shown["load"]["request_count"] == 3
-    command = " ".join(config.quoted(config.command_line(named, "vllm")))
+    command = " ".join(config.quoted(config.command_line(named, ("vllm",))))
     assert not any(f"pw{k}" in str(shown) + command for k in range(1, 6))
     assert command.startswith("genbench profile --config vllm --url 'http://***@x")
     assert command.endswith("--request-count 3")
@@ -184,7 +184,7 @@ def test_secrets_do_not_show() -> None:
 
 def test_the_command_line_says_what_was_named() -> None:
     named = {"stream": False, "retry": True, "slo": ("ttft.p95<5ms", "a<b"), "salt": "two words"}
-    words = config.command_line(named, None)
+    words = config.command_line(named, ())
     assert words == ["genbench", "profile", "--no-stream", "--salt", "two words", "--retry",
                      "--slo", "ttft.p95<5ms", "--slo", "a<b"]  # fmt: skip
     assert "'two words'" in config.quoted(words)
@@ -192,3 +192,11 @@ def test_the_command_line_says_what_was_named() -> None:
 
 def test_infinity_is_json() -> None:
     assert config.public(resolved(request_rate="inf", request_count="1"))["load"]["request_rate"] == "inf"
+
+
+def test_profiles_add_up_and_the_later_one_wins(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text("isl: 10\nosl: 20\n")
+    second.write_text("osl: 30\n")
+    workload = config.load({}, (str(first), str(second))).config.workload
+    assert (workload.isl, workload.osl) == (10, 30)

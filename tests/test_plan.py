@@ -21,7 +21,7 @@ WORDS = Tokenizer("words", lambda text: list(range(len(text.split()))), local=Tr
 
 
 def make(tokenizer: Tokenizer | None = None, facts: Facts = FACTS, **named: object) -> Plan:
-    resolved, _ = config.resolve(config.load({"url": "http://x"} | named, None))
+    resolved, _ = config.resolve(config.load({"url": "http://x"} | named))
     return build(resolved, facts, registry.load("endpoints", resolved.target.endpoint_type), tokenizer)
 
 

@@ -47,7 +47,7 @@ class Negative(click.Option):
 def make() -> list[click.Parameter]:
     """All flags of `profile`."""
     found: list[click.Parameter] = [
-        click.Option(["config", "-f", "--config"], metavar="NAME|FILE", help="profile: options from a YAML file")
+        click.Option(["config", "-f", "--config"], multiple=True, metavar="NAME|FILE", help="options from a profile")
     ]
     for field in options():
         found.append(FieldOption(field))
@@ -57,8 +57,7 @@ def make() -> list[click.Parameter]:
         click.Option([flag], hidden=True, expose_value=False, callback=_refuse(sentence), type=str)
         for flag, sentence in OTHERS_NAMES.items()
     ]
-    # Pictures are on by default; the flag that asked for them elsewhere changes nothing.
-    found.append(click.Option(["--generate-plots"], is_flag=True, hidden=True, expose_value=False))
+    found.append(click.Option(["--generate-plots"], is_flag=True, hidden=True))
     found.append(click.Option(["--help-all"], is_flag=True, is_eager=True, expose_value=False, callback=_help_all))
     return found
 
@@ -107,7 +106,11 @@ class Profile(click.Command):
             rows = [row(field) for field in options() if field.section == section and (everything or field.opt.front)]
             if section == "":
                 rows.insert(
-                    0, ("-f, --config NAME|FILE", "options from a profile or a YAML file (genbench list profiles)")
+                    0,
+                    (
+                        "-f, --config NAME|FILE",
+                        "options from a profile (genbench list profiles) or a YAML file; repeatable",
+                    ),
                 )
                 rows += [("--help-all", "show all options"), ("-h, --help", "show the most used options")]
             if rows:
@@ -130,7 +133,7 @@ def default_text(field: Field) -> str:
     """' [default: ...]', or nothing where off or empty is the default."""
     if field.opt.default:
         return f" [{field.opt.default}]"
-    if field.default in (None, (), False):
+    if field.default is None or field.default is False or field.default == ():
         return ""
     value = field.default
     text = "on" if value is True else f"{value:g}" if isinstance(value, float) else str(value)

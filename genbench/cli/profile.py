@@ -23,13 +23,14 @@ def run(**values: Any) -> int:
     Without any option it is a demonstration on the embedded engine.
     """
     named = options.named(values)
-    profile_name = values["config"]
-    given = config.load(named, profile_name)
-    given = config.demo(given)
+    profiles = values["config"]
+    given = config.demo(config.load(named, profiles))
     from genbench.studies.profile import profile
 
-    command = config.command_line(named, profile_name)
-    result = profile(given, command, screen.make(given.config.output))
+    says = screen.make(given.config.output)
+    if values["generate_plots"]:
+        says.say("note: --generate-plots is understood, but this version draws no pictures")
+    result = profile(given, config.command_line(named, profiles), says)
     screen.show(result, as_json=given.config.output.json)
     return screen.exit_code(result)
 

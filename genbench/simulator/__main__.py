@@ -30,9 +30,11 @@ def parser() -> argparse.ArgumentParser:
     for one in fields(SimulatorOptions):
         opt, kind = hints[one.name].__metadata__[0], hints[one.name].__origin__
         shown = opt.default or (one.default if one.default is not MISSING else "")
-        text = f"{opt.help} [{shown}{'s' if opt.unit == 's' else ''}]".replace("%", "%%")
+        if opt.unit == "s" and isinstance(one.default, float):
+            shown = f"{1000 * one.default:g} ms"
+        text = f"{opt.help} [{shown}]".replace("%", "%%")
         if opt.negative:
-            found.add_argument(opt.negative, dest=one.name, action="store_false", help=f"not: {opt.help}")
+            found.add_argument(opt.negative, dest=one.name, action="store_false", help=f"do not {opt.help}")
         elif kind == tuple[str, ...]:
             found.add_argument(flag(one.name), dest=one.name, action="append", metavar=opt.metavar, help=text)
         else:

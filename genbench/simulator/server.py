@@ -132,6 +132,8 @@ def serve(options: SimulatorOptions, brain: Brain = scripted) -> None:
     server.start()
     sys.stdout.write(f"genbench simulate: listening on {server.url}\n")
     sys.stdout.flush()
+    if options.stdin_watch and sys.stdin is not None and sys.stdin.isatty():
+        sys.stderr.write("Ctrl-D ends it\n")
     try:
         loop.run_forever()
     finally:

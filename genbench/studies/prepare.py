@@ -89,7 +89,8 @@ def announce(prepared: Prepared) -> Iterator[str]:
     )
     sizes += [f"up to {_short(outputs)} output tokens"] if outputs else []
     if count and sizes:
-        yield f"will send {' and ask for '.join(sizes)} in {count} requests"
+        all_in = f"in all {count} requests" if load.warmup else f"in {count} requests"
+        yield f"will send {' and ask for '.join(sizes)} {all_in}"
     yield from (f"note: {note}" for note in prepared.notes)
 
 

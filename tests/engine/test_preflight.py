@@ -12,7 +12,7 @@ FAST = ('simulate={"ttft_ms": 1, "itl_ms": 1}',)
 
 
 def probe(server: Simulator, count: object = None, **named: object) -> Found:
-    resolved, _ = config.resolve(config.load({"url": server.url, "extra": FAST} | named, None))
+    resolved, _ = config.resolve(config.load({"url": server.url, "extra": FAST} | named))
     endpoint = registry.load("endpoints", resolved.target.endpoint_type)
     url = parse_url(resolved.target.url or "", endpoint.PATH)
     prober = Prober(url, request_headers(url, None, {}), None, 5.0, patient=False)
