@@ -33,7 +33,7 @@ import orjson
 from genbench import registry
 from genbench.decode import ResponseDecoder, reply_from_raw
 from genbench.errors import RecordError
-from genbench.types import EventKind, Outcome, Phase, Record
+from genbench.types import Endpoint, EventKind, Outcome, Phase, Record
 
 SCHEMA = 1
 RECORDS_NAME = "requests.jsonl"
@@ -309,6 +309,7 @@ def open_table(path: Path, endpoint: str = "chat") -> RecordTable:
     """
     path = path / RECORDS_NAME if path.is_dir() else path
     columns, amends = _Columns(), []
+    kind: Endpoint = registry.load("endpoints", endpoint)
     try:
         with path.open("rb") as file:
             for number, row in _rows(file, path):
@@ -316,7 +317,7 @@ def open_table(path: Path, endpoint: str = "chat") -> RecordTable:
                     amends.append((number, row))
                     continue
                 try:
-                    columns.add(_decoded(row, endpoint) if "raw" in row else row)
+                    columns.add(_decoded(row, kind) if "raw" in row else row)
                 except (KeyError, TypeError, ValueError, OverflowError) as error:
                     raise RecordError(f"{path} line {number} is not a record: {error}; remove that line") from error
     except OSError as error:
@@ -343,10 +344,10 @@ def _rows(file: IO[bytes], path: Path) -> Iterable[tuple[int, dict[str, Any]]]:
         yield number, row
 
 
-def _decoded(row: dict[str, Any], endpoint: str) -> dict[str, Any]:
+def _decoded(row: dict[str, Any], endpoint: Endpoint) -> dict[str, Any]:
     record = Record(**{name: row[name] for name in (*_DEFAULTS, *EVENT_CODES) if name in row})
     reply = reply_from_raw(row["raw"])
-    decoder = ResponseDecoder(record, registry.load("endpoints", endpoint))
+    decoder = ResponseDecoder(record, endpoint)
     decoder.feed(reply, ALL_MESSAGES)
     decoder.finish(reply)
     return as_row(record)

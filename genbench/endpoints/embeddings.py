@@ -13,9 +13,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from genbench.endpoints._openai import closed
+from genbench.endpoints._openai import closed, error_of, usage_of
 from genbench.errors import ConfigError
-from genbench.types import Event, EventKind, Sample, Usage
+from genbench.types import MISSING, Event, EventKind, Sample, Usage
 
 PATH = "/v1/embeddings"
 FRAMING = "json"
@@ -37,17 +37,14 @@ def read(message: Mapping[str, Any]) -> list[Event]:
     if not isinstance(data, list):
         return closed(message, [])
     finite = sum(1 for item in data if isinstance(item, dict) and _finite(item.get("embedding")))
-    events = closed(message, [Event(EventKind.CONTENT, embeddings=finite)])
-    return [_without_output(event) for event in events]
-
-
-def _without_output(event: Event) -> Event:
-    """vLLM reports 0 completion tokens here; an embedding has none to report, which is not the same as 0."""
-    usage = event.usage
-    if usage is None:
-        return event
-    prompt_only = Usage(prompt_tokens=usage.prompt_tokens, cached_tokens=usage.cached_tokens)
-    return Event(event.kind, event.text, usage=prompt_only, embeddings=event.embeddings)
+    usage = usage_of(message.get("usage"))
+    if usage is not None:
+        # vLLM reports 0 completion tokens here; an embedding has none to report, which is not the same as 0.
+        usage = Usage(usage.prompt_tokens, MISSING, usage.cached_tokens)
+    error = error_of(message) if "error" in message else None
+    if error is not None:
+        return [Event(EventKind.CONTENT, embeddings=finite), Event(EventKind.ERROR, error, usage=usage)]
+    return [Event(EventKind.CONTENT, "", 0, MISSING, usage, "", finite)]
 
 
 def _finite(vector: Any) -> bool:

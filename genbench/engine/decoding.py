@@ -24,7 +24,7 @@ from genbench.types import Endpoint, Record
 SLICE_NS = 200_000
 MESSAGES = 16  # decoded between two looks at the clock
 PAUSE_S = 0.005  # lets a batch gather, so that slices are not one event long
-OVERDUE_NS = 500_000_000
+OVERDUE_NS = 100_000_000
 
 Sink = Callable[[Record, ResponseDecoder], None]
 

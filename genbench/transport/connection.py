@@ -27,6 +27,7 @@ from genbench.types import MISSING, Outcome
 if TYPE_CHECKING:
     from genbench.transport.wire import WireTransport
 
+FRESH_NS = 200_000  # less than any keep-alive timer
 CONNECTING, HANDSHAKE, IDLE, BUSY, CLOSED = range(5)
 
 
@@ -36,6 +37,7 @@ class Connection:
     __slots__ = (
         "_complete",
         "_framed",
+        "_free_ns",
         "_got_byte",
         "_interim",
         "_keep",
@@ -64,6 +66,7 @@ class Connection:
         self.answers = 0
         self.pending = memoryview(b"")
         self._writing = False
+        self._free_ns = MISSING
         self.start_ns = self.last_ns = now_ns()
         self.tcp_end_ns = self.tls_end_ns = MISSING
         self._stamp_ns = self.start_ns
@@ -125,6 +128,10 @@ class Connection:
             self.pool.opened(self)
 
     # -- sending ------------------------------------------------------------------------------------------------------
+
+    def just_answered(self) -> bool:
+        """Whether an answer was read to its end so short a time ago that a look at the socket would tell no more."""
+        return now_ns() - self._free_ns < FRESH_NS
 
     def alive(self) -> bool:
         """Whether an idle connection is still open and silent (a look at the socket, nothing is consumed)."""
@@ -251,6 +258,7 @@ class Connection:
     def _answered(self, exchange: Exchange) -> None:
         exchange.record.end_ns = self._stamp_ns
         self.answers += 1
+        self._free_ns = now_ns()
         self.exchange = None
         exchange.connection = None
         # An answer before our upload was through leaves bytes in the air: this connection cannot carry another request.

@@ -2,6 +2,9 @@
 
 Rules
 - `SO_TIMESTAMPNS` is set before connect; `recvmsg` then returns one timespec (CLOCK_REALTIME): the last segment's.
+- The kernel begins to stamp arrivals only some time after the first socket on the machine asked for it (a work queue
+  switches it on), and until then answers with the time of the *read*, which nothing in the answer tells. So a socket of
+  our own asks for as long as we live, and is tried until a stamp lies before its read.
 - The offset to the monotonic clock is kept for the whole run. `check()`, called about every second, takes a fresh one:
   a difference beyond the readings' own uncertainty is a step of the wall clock, counted, and the fresh one is used on.
 - A stamp must lie between the connection's last clock point and now. One that does not is replaced by the read time,
@@ -11,6 +14,7 @@ Rules
 import socket
 import struct
 import sys
+import time
 from typing import Any
 
 from genbench.clock import drift_ns, now_ns, take_offset
@@ -20,6 +24,7 @@ SO_TIMESTAMPNS = 35 if sys.platform == "linux" else None
 TIMESPEC = struct.Struct("@ll")
 SPACE = socket.CMSG_SPACE(TIMESPEC.size) if SO_TIMESTAMPNS else 0
 READ_BYTES = 1 << 16
+TRIES, TRY_S = 100, 0.001
 
 
 class Stamps:
@@ -31,6 +36,13 @@ class Stamps:
         self.missing = 0  # reads without one
         self.implausible = 0
         self.steps = 0
+        self._keeper = _keeper()
+        self.prompt = self._keeper is not None and _stamps_arrivals(self._keeper)
+
+    def close(self) -> None:
+        """Let go of the socket that keeps the kernel stamping."""
+        if self._keeper is not None:
+            self._keeper.close()
 
     @staticmethod
     def enable(sock: socket.socket) -> bool:
@@ -72,8 +84,8 @@ class Stamps:
 
     def facts(self) -> dict[str, Any]:
         """For the run's header."""
-        source = "kernel stamps" if self.kernel else "the read clock"
-        if self.kernel and self.missing + self.implausible:
+        source = "kernel stamps" if self.kernel and self.prompt else "the read clock"
+        if self.kernel and self.prompt and self.missing + self.implausible:
             source = "kernel stamps, some by the read clock"
         return {
             "stamp_source": source,
@@ -83,3 +95,34 @@ class Stamps:
             "clock_steps": self.steps,
             "offset_width_ns": self.offset.width_ns,
         }
+
+
+def _keeper() -> socket.socket | None:
+    """A datagram socket connected to itself on loopback that asks for stamps; None where there is no such thing."""
+    if SO_TIMESTAMPNS is None:
+        return None
+    try:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.bind(("127.0.0.1", 0))
+        sock.connect(sock.getsockname())
+        sock.settimeout(1)
+    except OSError:
+        return None
+    return sock if Stamps.enable(sock) else None
+
+
+def _stamps_arrivals(sock: socket.socket) -> bool:
+    """Whether the kernel stamps when a segment arrives, not when it is read; waits a little for it to begin."""
+    for _ in range(TRIES):
+        try:
+            sock.send(b"x")
+            time.sleep(TRY_S)
+            _, ancillary, _, _ = sock.recvmsg(16, SPACE)
+        except OSError:
+            return False
+        if not ancillary:
+            return False
+        seconds, nanoseconds = TIMESPEC.unpack(ancillary[0][2][: TIMESPEC.size])
+        if time.time_ns() - seconds * 1_000_000_000 - nanoseconds > TRY_S * 1e9 / 2:
+            return True
+    return False

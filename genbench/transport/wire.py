@@ -84,7 +84,7 @@ class WireTransport:
     def _place(self, exchange: Exchange) -> None:
         while self._idle:
             connection = self._idle.pop()
-            if connection.alive():
+            if connection.just_answered() or connection.alive():
                 connection.start(exchange, self._data(exchange))
                 return
             if connection in self._live:
@@ -115,6 +115,7 @@ class WireTransport:
             connection.close()
         self._live.clear()
         self._idle.clear()
+        self.stamps.close()
 
     def facts(self) -> dict[str, Any]:
         """Source of stamps and what went differently, for the header."""

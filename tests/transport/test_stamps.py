@@ -3,11 +3,12 @@
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from genbench.clock import Offset, drift_ns, now_ns, take_offset
+from genbench.transport import stamps as stamps_module
 from genbench.transport.stamps import Stamps
 
 Pair = tuple[socket.socket, socket.socket]
@@ -24,10 +25,25 @@ def pair() -> Iterator[Pair]:
             yield client, server
 
 
+@pytest.fixture
+def opened() -> Iterator[Callable[[], Stamps]]:
+    """Makes stamps; closes them at the end."""
+    made: list[Stamps] = []
+
+    def make() -> Stamps:
+        made.append(Stamps())
+        return made[-1]
+
+    yield make
+    for stamps in made:
+        stamps.close()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="SO_TIMESTAMPNS is Linux's")
-def test_the_stamp_is_the_arrival_not_the_read(pair: Pair) -> None:
+def test_the_stamp_is_the_arrival_not_the_read(pair: Pair, opened: Callable[[], Stamps]) -> None:
     client, server = pair
-    stamps = Stamps()
+    stamps = opened()
+    assert stamps.prompt
     before = now_ns()
     server.sendall(b"x")
     after = now_ns()
@@ -41,9 +57,11 @@ def test_the_stamp_is_the_arrival_not_the_read(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("shift_ns", [-10_000_000_000, 10_000_000_000])
-def test_a_stamp_that_cannot_be_true_is_replaced_and_the_offset_taken_again(pair: Pair, shift_ns: int) -> None:
+def test_a_stamp_that_cannot_be_true_is_replaced_and_the_offset_taken_again(
+    pair: Pair, opened: Callable[[], Stamps], shift_ns: int
+) -> None:
     client, server = pair
-    stamps = Stamps()
+    stamps = opened()
     good = stamps.offset
     stamps.offset = Offset(good.ns + shift_ns, good.width_ns)  # as if the wall clock had been stepped
     before = now_ns()
@@ -57,10 +75,10 @@ def test_a_stamp_that_cannot_be_true_is_replaced_and_the_offset_taken_again(pair
     assert stamps.kernel == 1  # the fresh offset holds
 
 
-def test_a_socket_without_stamps_uses_the_read_clock_and_says_so() -> None:
+def test_a_socket_without_stamps_uses_the_read_clock_and_says_so(opened: Callable[[], Stamps]) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        stamps = Stamps()
+        stamps = opened()
         before = now_ns()
         theirs.sendall(b"x")
         _, t = stamps.receive(ours, before)
@@ -78,3 +96,14 @@ def test_offset_and_drift() -> None:
     assert drift_ns(kept, Offset(20_300, 200)) == 0
     assert drift_ns(kept, Offset(20_301, 200)) == 20_301
     assert drift_ns(kept, Offset(-20_301, 200)) == -20_301
+
+
+def test_a_kernel_that_stamps_only_when_read_is_no_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some sandboxes do; and Linux itself, for a moment after the first socket asked."""
+    monkeypatch.setattr(stamps_module, "TRY_S", 0.0)  # as if every stamp were as young as its read
+    monkeypatch.setattr(time, "time_ns", lambda: 0)
+    stamps = Stamps()
+    stamps.kernel = 5
+    assert not stamps.prompt
+    assert stamps.facts()["stamp_source"] == "the read clock"
+    stamps.close()
