@@ -21,7 +21,7 @@ from genbench.datasets import synthetic
 from genbench.decode import ResponseDecoder
 from genbench.errors import ConfigError, GenbenchError, TargetError
 from genbench.options import RunConfig
-from genbench.plan import Facts, body_options, fresh_salt
+from genbench.plan import Facts, body_options
 from genbench.transport.address import Url, pin
 from genbench.transport.connection import tls_message
 from genbench.types import Endpoint, Outcome, Record, Reply, Sample
@@ -29,7 +29,8 @@ from genbench.types import Endpoint, Outcome, Record, Reply, Sample
 TIMEOUT_S = 10.0
 EVENTS = 16
 TOKENS = 4
-CALIBRATION_WORDS = 512
+SOME_WORDS = 128
+CUT_SHORT = 0.7  # all words cannot have so much less on average than some of them
 LENGTH_FIELDS = ("max_tokens", "max_completion_tokens", "min_tokens")
 CHARACTERS_OFF = 4  # a server that counts characters may add a few special tokens
 RETRIED = (429, 503)
@@ -294,11 +295,13 @@ def _judge(record: Record, prober: Prober, path: str, model: str) -> None:
 
 
 def _tokens_per_word(config: RunConfig, usage_of: Callable[[str], int], template: int) -> tuple[float, list[str]]:
-    """Tokens of a word of our list, salt included, as the server counts a longer prompt; and what is odd about it."""
-    words = synthetic.words()
-    rng = np.random.default_rng((config.seed, 2))
-    count = max(64, min(config.workload.isl, CALIBRATION_WORDS))
-    text = " ".join([fresh_salt(), *(words[i] for i in rng.integers(0, len(words), count - 3))])
+    """Tokens of a word of our list, as the server counts them; and what is odd about its count.
+
+    Every word once, so that chance has no part in the mean; some of them first, for servers that cut a long input short
+    or refuse it.
+    """
+    words = np.random.default_rng((config.seed, 2)).permutation(synthetic.words()).tolist()
+    text = " ".join(words[:SOME_WORDS])
     usage = usage_of(text)
     if usage <= 0:
         return 1.0, []
@@ -307,7 +310,9 @@ def _tokens_per_word(config: RunConfig, usage_of: Callable[[str], int], template
             "the server's usage counts characters, not tokens: so does the input length shown, and prompts have as many"
             " words as tokens were asked for; name a --tokenizer"
         ]
-    return max(0.1, (usage - template) / count), []
+    some = max(0.1, (usage - template) / SOME_WORDS)
+    every = (usage_of(" ".join(words)) - template) / len(words)
+    return (every if every > CUT_SHORT * some else some), []
 
 
 def explain(error: GenbenchError, url_named: bool) -> GenbenchError:

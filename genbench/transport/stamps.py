@@ -24,7 +24,7 @@ SO_TIMESTAMPNS = 35 if sys.platform == "linux" else None
 TIMESPEC = struct.Struct("@ll")
 SPACE = socket.CMSG_SPACE(TIMESPEC.size) if SO_TIMESTAMPNS else 0
 READ_BYTES = 1 << 16
-TRIES, TRY_S = 100, 0.001
+TRIES, TRY_S = 1000, 0.001  # a busy machine may take long to switch it on
 
 
 class Stamps:
@@ -112,7 +112,7 @@ def _keeper() -> socket.socket | None:
 
 
 def _stamps_arrivals(sock: socket.socket) -> bool:
-    """Whether the kernel stamps when a segment arrives, not when it is read; waits a little for it to begin."""
+    """Whether the kernel stamps when a segment arrives, not when it is read; waits for it to begin."""
     for _ in range(TRIES):
         try:
             sock.send(b"x")
@@ -121,7 +121,7 @@ def _stamps_arrivals(sock: socket.socket) -> bool:
         except OSError:
             return False
         if not ancillary:
-            return False
+            continue
         seconds, nanoseconds = TIMESPEC.unpack(ancillary[0][2][: TIMESPEC.size])
         if time.time_ns() - seconds * 1_000_000_000 - nanoseconds > TRY_S * 1e9 / 2:
             return True
