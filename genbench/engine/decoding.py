@@ -1,11 +1,12 @@
-"""Decodes what arrived and writes records, in slices that never keep a reader waiting.
+"""Decodes what arrived and writes records, in slices that hardly keep a reader waiting.
 
 Rules
-- A slice lasts at most `SLICE_NS` and only begins when no reader is ready; stamps come from the kernel, so a slice does
-  not move them, it only must be shorter than the gap between two events of a stream.
-- Where readers are always ready (the client is at its limit), answers that ended more than `OVERDUE_NS` ago go to the
-  log raw, at a third of the cost of decoding them, and about as many at a time as have just come in: so neither the
-  loop is held up nor the memory grows. They are decoded when the log is read.
+- A slice lasts at most `SLICE_NS` and begins when no reader is ready, or when there was no such moment for `STARVED_NS`
+  (a busy machine). Stamps come from the kernel, so a slice does not move them; it only must be shorter than the gap
+  between two events of a stream.
+- Where even that does not keep up (the client is at its limit: more than `BACKLOG` undecoded), answers that ended more
+  than `OVERDUE_NS` ago go to the log raw, at a third of the cost of decoding them, and about as many at a time as have
+  just come in: so neither the loop is held up nor the memory grows. They are decoded when the log is read.
 - No thread: a Python thread that only decoded JSON took the loop's timer lag from 0.3 to 14 ms at p99 (the GIL).
 - `flush()` is called four times a second. So `kill -9` loses what is in flight and at most a second of what ended.
 """
@@ -24,6 +25,8 @@ from genbench.types import Endpoint, Record
 SLICE_NS = 200_000
 MESSAGES = 16  # decoded between two looks at the clock
 PAUSE_S = 0.005  # lets a batch gather, so that slices are not one event long
+STARVED_NS = 10_000_000
+BACKLOG = 2_000
 OVERDUE_NS = 100_000_000
 
 Sink = Callable[[Record, ResponseDecoder], None]
@@ -50,6 +53,7 @@ class Decoding:
         self._keep_text = keep_text
         self._queue: deque[Exchange] = deque()
         self._pending: asyncio.Handle | None = None
+        self._worked_ns = now_ns()
         self.raw = 0
         self.content_events = 0
 
@@ -64,12 +68,13 @@ class Decoding:
     def _slice(self) -> None:
         self._pending = None
         served = self._poller.dispatch()
-        if served:
-            self._relieve(2 * served)
-        else:
-            until = now_ns() + SLICE_NS
-            while self._queue and now_ns() < until:
+        now = now_ns()
+        if not served or now - self._worked_ns > STARVED_NS:
+            self._worked_ns = now
+            while self._queue and now_ns() < now + SLICE_NS:
                 self._step(self._queue.popleft(), MESSAGES)
+        if len(self._queue) > BACKLOG:
+            self._relieve(2 * served)
         if self._queue and self._pending is None:
             self._pending = self._loop.call_soon(self._slice)
 
@@ -95,7 +100,8 @@ class Decoding:
         while most and self._queue and self._queue[0].ended and self._queue[0].record.end_ns < due:
             most -= 1
             exchange = self._queue.popleft()
-            if exchange.decoder is None and exchange.reply.status == 200:  # an error is short, and has to be looked at
+            # An error is short and has to be looked at; a text that is wanted has to be found now.
+            if exchange.decoder is None and exchange.reply.status == 200 and not self._keep_text:
                 self._writer.append_raw(exchange.record, raw_line(exchange.reply))
                 self.raw += 1
             else:  # half decoded: only this decoder can go on

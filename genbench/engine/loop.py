@@ -183,6 +183,8 @@ class Engine:
         self._under_way.discard(exchange)
         self._count()
         record = exchange.record
+        if record.phase == Phase.MEASURED:
+            self._live.done += 1
         if not self._stopped:
             if exchange.reply.outcome in (Outcome.CONNECT_ERROR, Outcome.TLS_ERROR):
                 self._timers.append(self._loop.call_later(CONNECT_PAUSE_S, self._slot_free, MISSING))

@@ -4,13 +4,14 @@ import asyncio
 import json
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from genbench.clock import now_ns
 from genbench.decode import ResponseDecoder
 from genbench.endpoints import chat
-from genbench.engine.decoding import OVERDUE_NS, Decoding
+from genbench.engine.decoding import BACKLOG, OVERDUE_NS, Decoding
 from genbench.engine.live import Live
 from genbench.records import RecordWriter, open_table
 from genbench.transport.exchange import Exchange
@@ -35,16 +36,16 @@ def exchange(index: int, tokens: int, ended_ns: int) -> Exchange:
 
 @pytest.mark.parametrize("loop", LOOPS)
 def test_everything_is_decoded_while_the_loop_turns(loop: str, tmp_path: Path) -> None:
-    live = Live()
+    done: list[int] = []
 
     async def main() -> int:
         running = asyncio.get_running_loop()
         poller = Poller(running)
         writer = RecordWriter(tmp_path / "requests.jsonl")
-        decoding = Decoding(running, poller, chat, writer, lambda r, _: live.add(r), keep_text=False)
+        decoding = Decoding(running, poller, chat, writer, lambda r, _: done.append(r.index), keep_text=False)
         for k in range(50):
             decoding.arrived(exchange(k, 100, now_ns()))
-        while live.done < 50:
+        while len(done) < 50:
             await asyncio.sleep(0.005)
         decoding.finish()
         poller.close()
@@ -57,44 +58,61 @@ def test_everything_is_decoded_while_the_loop_turns(loop: str, tmp_path: Path) -
     assert set(table.outcome) == {Outcome.OK}
 
 
-def test_where_readers_are_always_ready_what_is_overdue_goes_to_the_log_raw(tmp_path: Path) -> None:
+def crowd(tmp_path: Path, count: int, *, keep_text: bool = False) -> tuple[int, int, list[dict[str, Any]]]:
+    """So many overdue answers and an error while a reader is always ready: (raw, decoded before the end, log rows)."""
     seen: list[int] = []
 
     def sink(record: Record, decoder: ResponseDecoder) -> None:
         seen.append(record.index)
 
-    async def main() -> int:
+    async def main() -> tuple[int, int]:
         running = asyncio.get_running_loop()
         poller = Poller(running)
         ours, theirs = socket.socketpair()
         theirs.send(b"x")
         poller.watch(ours.fileno(), Busy(), READ)  # nobody reads it: it stays ready
         writer = RecordWriter(tmp_path / "requests.jsonl")
-        decoding = Decoding(running, poller, chat, writer, sink, keep_text=False)
+        decoding = Decoding(running, poller, chat, writer, sink, keep_text=keep_text)
         overdue = now_ns() - OVERDUE_NS - 1
-        failed = exchange(2, 3, overdue)
-        failed.reply.status = 500
-        for one in (exchange(0, 3, overdue), failed, exchange(1, 3, now_ns() + 60_000_000_000)):
+        for k in range(count):
+            one = exchange(k, 3, overdue)
+            one.reply.status = 500 if k == 1 else 200
             decoding.arrived(one)
-        while decoding.raw == 0 or not seen:
-            await asyncio.sleep(0.005)
-        await asyncio.sleep(0.05)
-        decoding.flush()
-        rows = [json.loads(line) for line in (tmp_path / "requests.jsonl").read_text().splitlines()]
-        assert [row["index"] for row in rows] == [0, 2]  # the third ended just now: it can wait for a quiet moment
-        assert ["raw" in row for row in rows] == [True, False]  # an error is read at once
+        while decoding.raw + len(seen) < count:
+            await asyncio.sleep(0.001)
+        before = len(seen)
         decoding.finish()
         poller.close()
         writer.close()
         for sock in (ours, theirs):
             sock.close()
-        return decoding.raw
+        return decoding.raw, before
 
-    assert run("uvloop", main()) == 1
-    assert seen == [2, 1]
+    raw, before = run("uvloop", main())
+    lines = (tmp_path / "requests.jsonl").read_text().splitlines()
+    return raw, before, [json.loads(line) for line in lines]
+
+
+def test_a_busy_machine_still_decodes(tmp_path: Path) -> None:
+    raw, before, rows = crowd(tmp_path, 100)
+    assert (raw, before) == (0, 100)
+    assert not any("raw" in row for row in rows)
+
+
+def test_what_cannot_be_kept_up_with_goes_to_the_log_raw_and_is_decoded_when_read(tmp_path: Path) -> None:
+    raw, _, rows = crowd(tmp_path, BACKLOG + 500)
+    assert raw > 100
+    assert sum("raw" in row for row in rows) == raw
+    assert not any("raw" in row for row in rows if row["index"] == 1)  # an error is read at once
     table = open_table(tmp_path / "requests.jsonl")
-    assert table.outcome == [Outcome.OK, Outcome.OK, Outcome.HTTP_ERROR]
-    assert table.event_ns[table.event_start[0] : table.event_start[1]].tolist()[:3] == [2000, 2001, 2002]
+    assert len(table) == BACKLOG + 500
+    assert table.outcome.count(Outcome.OK) == BACKLOG + 499
+    for k in (0, BACKLOG):
+        assert table.event_ns[table.event_start[k] : table.event_start[k + 1]].tolist()[:3] == [2000, 2001, 2002]
+
+
+def test_texts_that_are_wanted_are_not_left_raw(tmp_path: Path) -> None:
+    assert crowd(tmp_path, BACKLOG + 500, keep_text=True)[0] == 0
 
 
 class Busy:
@@ -111,7 +129,7 @@ def test_live_percentiles_are_within_two_percent() -> None:
         record.event_ns, record.event_kind = [k * 1_000_000], [int(EventKind.CONTENT)]
         live.add(record)
     live.add(Record(outcome=Outcome.TRUNCATED))
-    assert (live.done, live.failed) == (101, 1)
+    assert live.failed == 1
     p50, p99 = live.ttft_ms(0.5), live.ttft_ms(0.99)
     assert p50 is not None
     assert p99 is not None

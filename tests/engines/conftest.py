@@ -1,7 +1,8 @@
 """Real engines, each started once where it is installed; docs/engines.md says how to install them.
 
 Where an engine has an environment of its own, a variable names its program: GENBENCH_TRANSFORMERS_BIN (`transformers`),
-GENBENCH_INFINITY_BIN (`infinity_emb`), GENBENCH_LLAMA_CPP_PYTHON (a `python` that can import llama_cpp).
+GENBENCH_VLLM_BIN (`vllm`), GENBENCH_INFINITY_BIN (`infinity_emb`), GENBENCH_LLAMA_CPP_PYTHON (a `python` that can
+import llama_cpp).
 """
 
 import os
@@ -97,6 +98,17 @@ def start_llama(place: Path) -> Iterator[Callable[..., Engine]]:
 def llama(start_llama: Callable[..., Engine]) -> Engine:
     """llama-cpp-python, told to let requests wait for each other (by default a new one ends the one before)."""
     return start_llama("--interrupt_requests", "False")
+
+
+@pytest.fixture(scope="session")
+def vllm(place: Path) -> Iterator[Engine]:
+    """vLLM on the CPU, model `tiny`."""
+    port = free_port()
+    command = [program("GENBENCH_VLLM_BIN", "vllm"), "serve", "./tiny", "--served-model-name", "tiny"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--max-model-len", "2048", "--dtype", "float32"]
+    engine = Engine([*command, "--enforce-eager"], port, "/health", place / "vllm.log", place)
+    yield engine
+    engine.stop()
 
 
 @pytest.fixture(scope="session")

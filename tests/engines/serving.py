@@ -39,7 +39,7 @@ class Engine:
             self._process = subprocess.Popen(
                 command,
                 cwd=cwd,
-                env={**os.environ, **offline, "INFINITY_ANONYMOUS_USAGE_STATS": "0"},
+                env={**os.environ, **offline, "INFINITY_ANONYMOUS_USAGE_STATS": "0", "VLLM_CPU_KVCACHE_SPACE": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,

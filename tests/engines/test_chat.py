@@ -1,6 +1,7 @@
 """Chat and completions against transformers serve and llama-cpp-python: the numbers must be those of the wire."""
 
 import json
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,10 +15,10 @@ pytestmark = [pytest.mark.engines, pytest.mark.timeout(240)]
 Bench = Callable[..., Ran]
 SMALL = ("--request-count", "12", "--isl", "64", "--osl", "16")
 AROUND = "<|turn|>user\n<|end|><|turn|>assistant:"  # what the models' chat template puts around a prompt
-MODEL = {"transformers": "./tiny", "llama": "tiny"}
+MODEL = {"transformers": "./tiny", "llama": "tiny", "vllm": "tiny"}
 
 
-@pytest.fixture(params=["transformers", "llama"])
+@pytest.fixture(params=["transformers", "llama", "vllm"])
 def named(request: pytest.FixtureRequest) -> tuple[str, Engine]:
     """Each engine in turn, with its name."""
     return request.param, request.getfixturevalue(request.param)
@@ -107,6 +108,45 @@ def test_a_wrong_path_is_one_sentence(named: tuple[str, Engine], bench: Bench) -
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.strip().count("\n") == 0
     assert "knows no /v1/nowhere (HTTP 404" in ran.err
+
+
+def test_vllm_counts_what_genbench_counts(vllm: Engine, bench: Bench) -> None:
+    """The server's own counters grow by what the records hold, and by the few tokens of the preflight."""
+    before = counters(vllm)
+    ran = bench(vllm, *SMALL, "--warmup", "0", "-c", "2")
+    grown = {name: value - before[name] for name, value in counters(vllm).items()}
+    asked = 12 + 4  # the preflight: a first request and three that measure template and words
+    assert grown["request_success_total"] == asked
+    assert grown["generation_tokens_total"] - sum(row["osl_usage"] for row in ran.records) == 4 + 1 + 1 + 1
+
+
+def test_vllm_refuses_a_prompt_beyond_its_context(vllm: Engine, bench: Bench) -> None:
+    ran = bench(vllm, "-n", "5", "--isl", "4000", "--osl", "4")
+    assert ran.code == 1
+    assert ran.summary["outcomes"] == {"ok": 0, "http_error": 5}
+    assert "maximum context length" in ran.summary["outcome_examples"]["http_error"]
+
+
+def test_vllm_two_answers(vllm: Engine, bench: Bench) -> None:
+    ran = bench(vllm, *SMALL, "--extra", "n=2")
+    assert (ran.code, ran.summary["outcomes"]) == (0, {"ok": 12}), ran.err
+    assert ran.stat("osl", "min") == ran.stat("osl", "max") == 32
+
+
+def test_vllm_tells_tokens_by_logprobs(vllm: Engine, bench: Bench) -> None:
+    ran = bench(vllm, *SMALL, "--extra", "logprobs=true")
+    assert (ran.code, ran.summary["outcomes"]) == (0, {"ok": 12}), ran.err
+    assert ran.summary["sources"]["tokens_per_event"] == "events"
+
+
+def counters(vllm: Engine) -> dict[str, float]:
+    """vLLM's totals, all labels added up."""
+    found = {"generation_tokens_total": 0.0, "request_success_total": 0.0}
+    for line in urllib.request.urlopen(vllm.url + "/metrics", timeout=10).read().decode().splitlines():
+        name = line.partition("{")[0].removeprefix("vllm:")
+        if name in found:
+            found[name] += float(line.rpartition(" ")[2])
+    return found
 
 
 def test_transformers_lists_no_model(transformers: Engine, bench: Bench) -> None:
