@@ -27,6 +27,8 @@ SHOWN_RUN = (
     "input_token_throughput",
     "total_token_throughput",
     "embedding_throughput",
+    "requested_rate",
+    "delivered_rate",
     "goodput",
     "slo_attainment",
     "error_rate",
@@ -110,7 +112,7 @@ def block(run: Run, width: int) -> Block:
             (name, f"{count:,}", summary.examples.get(name, "")) for name, count in summary.outcomes.items()
         ),
         slos=tuple((result.passed, _slo_line(result)) for result in summary.slo),
-        notes=(*_rate_lines(summary), *summary.notes),
+        notes=(*_rate_lines(summary, _part(_part(run.header, "config"), "load")), *summary.notes),
         legend=LEGEND if marked else "",
     )
 
@@ -202,11 +204,15 @@ def _run_row(summary: Summary, key: str) -> tuple[str, str, str]:
     return f"{by_key()[key].label} ({figure.unit})", number(figure.value, figure.unit), interval
 
 
-def _rate_lines(summary: Summary) -> list[str]:
+def _rate_lines(summary: Summary, load: Mapping[str, Any]) -> list[str]:
     asked, delivered = summary.run.get("requested_rate"), summary.run.get("delivered_rate")
+    named = load.get("request_rate")
+    drawn = ""
+    if isinstance(named, int | float) and asked is not None and f"{asked.value:.1f}" != f"{named:.1f}":
+        drawn = f" (the arrivals drawn at {named:g})"
     if asked is None or delivered is None or f"{asked.value:.1f}" == f"{delivered.value:.1f}":
         return []
-    return [f"asked {asked.value:,.1f} req/s, delivered {delivered.value:,.1f}"]
+    return [f"asked {asked.value:,.1f} req/s{drawn}, delivered {delivered.value:,.1f}"]
 
 
 def _slo_line(result: SloResult) -> str:

@@ -21,7 +21,9 @@ from genbench.errors import ConfigError
 from genbench.options import Load, Opt, RunConfig, Target, Workload, seconds
 
 STREAMED = ("chat", "completions")
-SECRET_QUERY = re.compile(r"(?i)([?&](?:[^=&]*[-_])?(?:key|token|secret|sig|signature|password|auth)=)[^&]*")
+SECRET_NAME = r"[^=&:]*(?:key|token|secret|signature|password|auth)|sig|code"
+SECRET_QUERY = re.compile(rf"(?i)([?&](?:{SECRET_NAME})=)[^&]*")
+SECRET_EXTRA = re.compile(rf"(?i)((?:{SECRET_NAME})\s*[=:])(?!\s*[\d.]+\s*$).*", re.DOTALL)  # but max_tokens=5 is none
 DEMO_OSL = 64
 DEMO_STREAMS = 8
 DEMO_REQUESTS = 64
@@ -30,6 +32,14 @@ MEANS_LOCAL = ("model", "tokenizer", "api_key", "service_kind")
 OTHERS_NAMES = {
     "--num-prompts": "--num-prompts is the number of requests in one tool and of different prompts in another; "
     "use --request-count for requests",
+    "--goodput": "--goodput is --slo here: one promise each, like --slo 'ttft.p95<500ms'",
+    "--backend": "--backend is not needed: every server is spoken to as OpenAI's; see --endpoint-type",
+    "--host": "--host and --port are one option here: --url http://HOST:PORT",
+    "--port": "--host and --port are one option here: --url http://HOST:PORT",
+    "--dataset-name": "--dataset-name is not there yet: give --input-file, or --isl and --osl for synthetic prompts",
+    "--percentile-metrics": "--percentile-metrics is not needed: every metric is shown with its percentiles",
+    "--save-result": "--save-result is not needed: every run is saved, see --artifact-dir",
+    "--measurement-interval": "--measurement-interval is --duration here: one measured phase, in seconds",
 }
 
 
@@ -227,6 +237,8 @@ def _target(target: Target, named: frozenset[str]) -> Target:
     api_key = target.api_key
     if api_key is None and url is not None:
         api_key = os.environ.get("OPENAI_API_KEY") or None
+    if api_key is not None:
+        api_key = api_key.strip()  # a key from a mounted file ends in a newline
     return replace(target, url=url, stream=stream, api_key=api_key)
 
 
@@ -275,8 +287,22 @@ def _workload(workload: Workload, named: frozenset[str], target: Target) -> Work
 
 def public_url(url: str) -> str:
     """A URL without what may be a secret: user and password, and query values whose name sounds like one."""
-    url = re.sub(r"(?<=//)[^/@]*@", "***@", url)
+    url = re.sub(r"(?<=//)[^?#]*@", "***@", url)
     return re.sub(SECRET_QUERY, r"\1***", url)
+
+
+def public_extra(items: Sequence[str]) -> list[str]:
+    """Extra body fields without the values of those whose name sounds like a secret."""
+    found = []
+    for item in items:
+        if item.lstrip().startswith("{"):
+            found.append(re.sub(rf'(?i)("(?:{SECRET_NAME})"\s*:\s*)"[^"]*"', r'\1"***"', item))
+        else:
+            found.append(SECRET_EXTRA.sub(r"\1***", item) if SECRET_EXTRA.match(item) else item)
+    return found
+
+
+PUBLIC: Mapping[str, Any] = {"url": public_url, "endpoint": public_url, "extra": public_extra}
 
 
 def public(config: RunConfig) -> dict[str, Any]:
@@ -287,8 +313,8 @@ def public(config: RunConfig) -> dict[str, Any]:
         value = getattr(section, field.name)
         if field.opt.secret and value:
             value = [f"{item.partition(':')[0]}: ***" for item in value] if field.multiple else "***"
-        elif field.name == "url" and value:
-            value = public_url(value)
+        elif field.name in PUBLIC and value:
+            value = PUBLIC[field.name](value)
         elif isinstance(value, float) and math.isinf(value):
             value = "inf"
         elif isinstance(value, tuple):
@@ -313,10 +339,10 @@ def command_line(named: Mapping[str, Any], profiles: Sequence[str]) -> list[str]
         elif field.kind is bool:
             words.append(field.flag if value else field.opt.negative or f"--no-{field.key}")
         elif field.multiple:
-            for item in value:
+            for item in PUBLIC[field.name](value) if field.name in PUBLIC else value:
                 words += [field.flag, str(item)]
         else:
-            words += [field.flag, public_url(value) if field.name == "url" else str(value)]
+            words += [field.flag, PUBLIC[field.name](value) if field.name in PUBLIC else str(value)]
     return words
 
 

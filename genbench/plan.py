@@ -6,6 +6,7 @@ Warm-up requests have a salt of their own.
 """
 
 import hashlib
+import itertools
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -108,6 +109,7 @@ def build(config: RunConfig, facts: Facts, endpoint: Endpoint, tokenizer: Tokeni
     load = config.load
     assert load.warmup is not None
     samples = _Samples(config, facts)
+    stream = samples.stream()
     salt = fresh_salt() if config.workload.salt is None else config.workload.salt
     salt = "" if salt == "none" else salt
     salter = _Salter(salt, config, tokenizer)
@@ -117,7 +119,7 @@ def build(config: RunConfig, facts: Facts, endpoint: Endpoint, tokenizer: Tokeni
 
     def make(index: int) -> Request:
         warm = index < load.warmup  # type: ignore[operator]
-        sample, isl = salter.salted(next(samples), warm=warm)
+        sample, isl = salter.salted(next(stream), warm=warm)
         if facts.max_tokens_field and sample.osl is not None:
             body = endpoint.build(sample, options | {"max_tokens": sample.osl})
         else:
@@ -125,7 +127,8 @@ def build(config: RunConfig, facts: Facts, endpoint: Endpoint, tokenizer: Tokeni
         phase = Phase.WARMUP if warm else Phase.MEASURED
         # A copy: what orjson returns keeps a buffer of some KiB alive, however short it is.
         data = bytes(memoryview(orjson.dumps(body)))
-        return Request(index, sample, data, sample.osl, phase, isl, choices)
+        limit = body.get(facts.max_tokens_field)  # not the sample's: --extra may have the last word
+        return Request(index, sample, data, limit if isinstance(limit, int) else None, phase, isl, choices)
 
     total, offset_ns = _arrivals(load, config.seed)
     rate = load.request_rate or (load.concurrency or 1) / max(facts.latency_s, 0.001)
@@ -140,7 +143,7 @@ def build(config: RunConfig, facts: Facts, endpoint: Endpoint, tokenizer: Tokeni
         grace_ns=round(load.grace_s * 1e9),
     )
     notes = (*samples.notes(total), *salter.notes())
-    return Plan(requests, schedule, config.seed, salt, _dataset_sha256(config, facts, total), notes)
+    return Plan(requests, schedule, config.seed, salt, _dataset_sha256(samples, total), notes)
 
 
 def body_options(config: RunConfig, facts: Facts) -> dict[str, Any]:
@@ -230,34 +233,28 @@ def _source(config: RunConfig, facts: Facts) -> Iterator[Sample]:
 
 
 class _Samples:
-    """The data set over and over; a file that is used up begins again."""
+    """The data set over and over. A file is read once, whole: every line is looked at before any load is sent."""
 
     def __init__(self, config: RunConfig, facts: Facts) -> None:
-        self._again = partial(_source, config, facts)
-        self._stream = self._again()
-        self._count = 0
-        self._path = config.workload.input_file
-        if self._path is not None:
-            self._count = sum(1 for _ in self._again())  # and every line is looked at before any load is sent
-            if self._count == 0:
-                raise DatasetError(f"--input-file {self._path} has no samples in it; give at least one JSON line")
+        self._source = partial(_source, config, facts)
+        self._listed: tuple[Sample, ...] = ()
+        path = config.workload.input_file
+        if path is not None:
+            self._listed = tuple(self._source())
+            if not self._listed:
+                raise DatasetError(f"--input-file {path} has no samples in it; give at least one JSON line")
 
-    def __iter__(self) -> Iterator[Sample]:
-        return self
-
-    def __next__(self) -> Sample:
-        try:
-            return next(self._stream)
-        except StopIteration:
-            self._stream = self._again()
-            return next(self._stream)
+    def stream(self) -> Iterator[Sample]:
+        """From the beginning, for ever."""
+        return itertools.cycle(self._listed) if self._listed else self._source()
 
     def notes(self, total: int) -> list[str]:
         """A sentence when samples repeat."""
-        if not self._count or total <= self._count:
+        count = len(self._listed)
+        if not count or total <= count:
             return []
-        times = "over and over" if total == OPEN_ENDED else f"{total / self._count:.3g}x"
-        return [f"{self._count} samples used {times}; the prefix cache may answer"]
+        times = "over and over" if total == OPEN_ENDED else f"{total / count:.3g}x"
+        return [f"{count} samples used {times}; the prefix cache may answer"]
 
 
 class _Salter:
@@ -336,11 +333,9 @@ def _warmup_salt(salt: str) -> str:
     return " ".join(vocabulary[int.from_bytes(digest[2 * i : 2 * i + 2]) % len(vocabulary)] for i in range(SALT_WORDS))
 
 
-def _dataset_sha256(config: RunConfig, facts: Facts, total: int) -> str:
+def _dataset_sha256(samples: _Samples, total: int) -> str:
     """Over the samples before the salt; an open-ended plan over its first ones."""
     digest = hashlib.sha256(b"open" if total == OPEN_ENDED else str(total).encode())
-    samples = _Samples(config, facts)
-    for _ in range(min(total, HASHED_SAMPLES)):
-        sample = next(samples)
+    for sample in itertools.islice(samples.stream(), min(total, HASHED_SAMPLES)):
         digest.update(orjson.dumps([sample.messages, sample.prompt, sample.texts, sample.isl, sample.osl]))
     return digest.hexdigest()

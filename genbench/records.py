@@ -90,11 +90,9 @@ class RecordWriter:
 
     def flush(self) -> None:
         """Write everything buffered. Raises RecordError when the disk does not take it."""
-        left = memoryview(self._lines)
-        self._lines = bytearray()
         try:
-            while left:
-                left = left[os.write(self._fd, left) :]
+            while self._lines:
+                del self._lines[: os.write(self._fd, self._lines)]
         except OSError as error:
             raise RecordError(f"cannot write {self.path} ({error.strerror}); free space and run again") from error
 

@@ -4,8 +4,8 @@ Each command is a module here with a `command` (click); it is imported only when
 loads nothing heavy.
 """
 
+import difflib
 import importlib
-import os
 import sys
 
 import click
@@ -37,7 +37,9 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command's module."""
         if cmd_name not in COMMANDS:
-            return None
+            near = difflib.get_close_matches(cmd_name, COMMANDS, 1)
+            hint = f"did you mean {near[0]}" if near else f"use {', '.join(COMMANDS)}"
+            raise click.UsageError(f"there is no command {cmd_name}; {hint}")
         command: click.Command = importlib.import_module(f"genbench.cli.{cmd_name}").command
         return command
 
@@ -71,7 +73,7 @@ def main(arguments: list[str] | None = None) -> None:
         code = error.exit_code
     except KeyboardInterrupt:
         code = 130
-    except BrokenPipeError:  # `genbench ... | head`: nobody reads any more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+    except OSError as error:
+        sys.stderr.write(f"genbench: cannot write: {(error.strerror or str(error)).lower()}\n")
+        code = 2
     sys.exit(code if isinstance(code, int) else 0)

@@ -5,6 +5,7 @@ line that is rewritten on a terminal, else one plain line every `PLAIN_EVERY_S`.
 line is written from the loop, at most four times a second.
 """
 
+import os
 import shutil
 import sys
 from typing import TYPE_CHECKING
@@ -85,6 +86,14 @@ def show(run: "Run", *, as_json: bool) -> None:
     """Print the result on stdout."""
     if sys.stderr.isatty():
         LiveLine.clear()
+    try:
+        _show(run, as_json=as_json)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `genbench ... | head`: nobody reads any more, and the run's own exit code stands
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _show(run: "Run", *, as_json: bool) -> None:
     if as_json:
         assert run.folder is not None
         sys.stdout.write((run.folder / "summary.json").read_text())

@@ -20,7 +20,7 @@ from genbench.decode import ResponseDecoder, raw_line
 from genbench.records import RecordWriter
 from genbench.transport.exchange import Exchange
 from genbench.transport.poller import Poller
-from genbench.types import Endpoint, Record
+from genbench.types import Endpoint, Outcome, Record
 
 SLICE_NS = 200_000
 MESSAGES = 16  # decoded between two looks at the clock
@@ -54,6 +54,7 @@ class Decoding:
         self._queue: deque[Exchange] = deque()
         self._pending: asyncio.Handle | None = None
         self._worked_ns = now_ns()
+        self.fail: Callable[[Exception], None] | None = None  # whom to tell what was raised in a slice
         self.raw = 0
         self.content_events = 0
 
@@ -67,6 +68,16 @@ class Decoding:
 
     def _slice(self) -> None:
         self._pending = None
+        try:
+            self._work()
+        except Exception as error:  # the event loop would print it and go on without us
+            if self.fail is None:
+                raise
+            self.fail(error)
+        if self._queue and self._pending is None:
+            self._pending = self._loop.call_soon(self._slice)
+
+    def _work(self) -> None:
         served = self._poller.dispatch()
         now = now_ns()
         if not served or now - self._worked_ns > STARVED_NS:
@@ -75,24 +86,33 @@ class Decoding:
                 self._step(self._queue.popleft(), MESSAGES)
         if len(self._queue) > BACKLOG:
             self._relieve(2 * served)
-        if self._queue and self._pending is None:
-            self._pending = self._loop.call_soon(self._slice)
 
     def _step(self, exchange: Exchange, budget: int) -> None:
         decoder = exchange.decoder
         if decoder is None:
             decoder = exchange.decoder = ResponseDecoder(exchange.record, self._endpoint, keep_text=self._keep_text)
         before = decoder.contents
-        whole = decoder.feed(exchange.reply, budget)
-        self.content_events += decoder.contents - before
-        if not whole:
-            self._queue.append(exchange)
-            return
+        try:
+            if exchange.broken:
+                exchange.reply.chunks.clear()
+            elif not decoder.feed(exchange.reply, budget):
+                self._queue.append(exchange)
+                return
+            elif exchange.ended:
+                decoder.finish(exchange.reply)
+        except Exception as error:  # an endpoint kind of the user's own: the request is not lost for it
+            exchange.broken = f"the endpoint kind cannot read this: {type(error).__name__}: {error}"
+            exchange.reply.chunks.clear()
+        finally:
+            self.content_events += decoder.contents - before
         exchange.queued = False
-        if exchange.ended:
-            decoder.finish(exchange.reply)
-            self._sink(exchange.record, decoder)
-            self._writer.append(exchange.record)
+        if not exchange.ended:
+            return
+        if exchange.broken:
+            exchange.record.status = exchange.reply.status
+            exchange.record.outcome, exchange.record.error = Outcome.PROTOCOL_ERROR, exchange.broken
+        self._sink(exchange.record, decoder)
+        self._writer.append(exchange.record)
 
     def _relieve(self, most: int) -> None:
         """Take up to `most` overdue answers off the front of the queue."""

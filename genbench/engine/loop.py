@@ -6,6 +6,8 @@ Invariants
 - Open loop: `intended_ns` is the plan's offset from the start, however late the send. With a cap, those that wait do so
   in arrival order and `ready_ns` says until when.
 - The engine never decodes; ended exchanges go to `Decoding`.
+- Whatever is raised in a callback (the disk is full, a plug-in's `build` fails) ends the run in order: nothing more is
+  sent, what is in flight is given up with what had arrived, every record is written, and `error` says why.
 """
 
 import asyncio
@@ -58,10 +60,14 @@ class Engine:
         self._over: asyncio.Future[None] = loop.create_future()
         self._start_ns = self._measured_ns = MISSING
         self._area = self._changed_ns = self._last_flying = 0
-        self._peak = self._not_sent = self._dry = 0
+        self._peak = self._not_sent = self._dry = self._resting = 0
+        self._room_ns = MISSING  # when there was last room again below a cap that had been reached
+        self._refilling = False
         self._timers: list[asyncio.TimerHandle] = []
         self._pacer: Pacer | None = None
         self.interrupted = False
+        self.error: Exception | None = None
+        decoding.fail = self._fail
 
     # -- the run ------------------------------------------------------------------------------------------------------
 
@@ -72,13 +78,12 @@ class Engine:
         gc.disable()
         try:
             self._start_ns = self._changed_ns = now_ns()
-            self._timers.append(self._loop.call_later(TICK_S, self._tick))
+            self._later(TICK_S, self._tick)
             if self._schedule.offset_ns is None:
-                for _ in range(min(self._schedule.concurrency or 1, self._total)):
-                    self._launch(self._next_index(), self._start_ns, self._start_ns)
+                self._guarded(self._begin_closed)
             else:
-                self._pacer = Pacer(self._loop, self._poller, self._due)
-                self._due()
+                self._pacer = Pacer(self._loop, self._poller, lambda: self._guarded(self._due))
+                self._guarded(self._due)
             self._maybe_over()
             await self._over
         finally:
@@ -97,6 +102,22 @@ class Engine:
         self._stop()
         self._cancel_rest()
 
+    def _fail(self, error: Exception) -> None:
+        """Something that is no outcome of a request: end the run in order."""
+        if self.error is None:
+            self.error = error
+            self.interrupt()
+
+    def _guarded(self, call: Callable[..., None], *arguments: Any) -> None:
+        """Call, and end the run if it raises: the event loop would only print the error and go on."""
+        try:
+            call(*arguments)
+        except Exception as error:
+            self._fail(error)
+
+    def _later(self, seconds: float, call: Callable[..., None], *arguments: Any) -> None:
+        self._timers.append(self._loop.call_later(seconds, self._guarded, call, *arguments))
+
     def _facts(self) -> dict[str, Any]:
         span = max(1, self._changed_ns - (self._measured_ns if self._measured_ns != MISSING else self._start_ns))
         return {
@@ -104,12 +125,22 @@ class Engine:
             "measured_ns": self._measured_ns,
             "sent": self._next - len(self._cap_queue) - self._not_sent,
             "not_sent": self._not_sent,
+            **self._due_facts(),
             "in_flight_mean": self._area / span,
             "in_flight_max": self._peak,
             "plan_ran_dry": self._dry,
             "raw_records": self._decoding.raw,
             "pacing": self._pacer.source if self._pacer is not None else "closed loop",
         }
+
+    def _due_facts(self) -> dict[str, int]:
+        """Open loop: how many measured arrivals were due before the end, sent or not, and the first and the last."""
+        offsets = self._schedule.offset_ns
+        count = self._next - self._schedule.warmup
+        if offsets is None or count < 1:
+            return {}
+        first, last = int(offsets[self._schedule.warmup]), int(offsets[self._next - 1])
+        return {"due": count, "first_due_ns": self._start_ns + first, "last_due_ns": self._start_ns + last}
 
     # -- sending ------------------------------------------------------------------------------------------------------
 
@@ -121,7 +152,11 @@ class Engine:
     def _launch(self, index: int, intended_ns: int, ready_ns: int) -> None:
         if not self._plan.requests.is_made(index):
             self._dry += 1
-        request = self._plan.requests[index]
+        try:
+            request = self._plan.requests[index]
+        except Exception:
+            self._not_sent += 1
+            raise
         record = Record(
             index=index,
             session=request.sample.session,
@@ -144,10 +179,22 @@ class Engine:
 
     def _begin_measuring(self, request: Request) -> None:
         self._measured_ns = now_ns()
-        self._area = 0
+        self._area = self._peak = 0
         self._changed_ns = self._measured_ns
         if self._schedule.duration_ns is not None:
-            self._timers.append(self._loop.call_later(self._schedule.duration_ns / 1e9, self._time_is_up))
+            self._later(self._schedule.duration_ns / 1e9, self._time_is_up)
+
+    def _begin_closed(self) -> None:
+        """All slots at once, but warm-up requests alone first: the rest follows when the first measured one leaves."""
+        slots = 0 if self._stopped else min(self._schedule.concurrency or 1, self._total)
+        for _ in range(min(slots, self._schedule.warmup or slots)):
+            self._launch(self._next_index(), self._start_ns, self._start_ns)
+
+    def _fill(self, since_ns: int) -> None:
+        """Closed loop: as many in flight as asked for."""
+        slots = self._schedule.concurrency or 1
+        while len(self._under_way) + self._resting < slots and self._next < self._total:
+            self._launch(self._next_index(), since_ns, since_ns)
 
     def _count(self) -> None:
         """Keep the integral of the number in flight; called right after every change of it."""
@@ -172,10 +219,10 @@ class Engine:
                 self._pacer.at(intended)
                 return
             index = self._next_index()
-            if cap is not None and len(self._under_way) >= cap:
+            if cap is not None and (self._cap_queue or len(self._under_way) + self._resting >= cap):
                 self._cap_queue.append((index, intended))
-            else:
-                self._launch(index, intended, intended if cap is None else max(intended, now))
+            else:  # with a cap that is not reached, being late is the client's own doing: no wait for the cap
+                self._launch(index, intended, max(intended, self._room_ns))
 
     def _done(self, exchange: Exchange) -> None:
         """An exchange has ended; the slot is free from its last byte on."""
@@ -185,29 +232,39 @@ class Engine:
         record = exchange.record
         if record.phase == Phase.MEASURED:
             self._live.done += 1
+        self._decoding.arrived(exchange)
         if not self._stopped:
             if exchange.reply.outcome in (Outcome.CONNECT_ERROR, Outcome.TLS_ERROR):
-                self._timers.append(self._loop.call_later(CONNECT_PAUSE_S, self._slot_free, MISSING))
+                self._resting += 1
+                self._later(CONNECT_PAUSE_S, self._rested)
             else:
-                self._slot_free(record.end_ns)
-        self._decoding.arrived(exchange)
+                self._guarded(self._slot_free, record.end_ns)
+        self._maybe_over()
+
+    def _rested(self) -> None:
+        self._resting -= 1
+        self._slot_free(now_ns())
         self._maybe_over()
 
     def _slot_free(self, since_ns: int) -> None:
         if self._stopped:
             return
-        since_ns = now_ns() if since_ns == MISSING else since_ns
         if self._cap_queue:
             index, intended = self._cap_queue.popleft()
             self._launch(index, intended, max(intended, since_ns))
-        elif self._schedule.offset_ns is None and self._next < self._total:
+        elif self._schedule.offset_ns is not None:
+            if len(self._under_way) + self._resting + 1 == self._schedule.concurrency:
+                self._room_ns = since_ns
+        elif self._next < self._total:
             self._launch(self._next_index(), since_ns, since_ns)
+            if self._measured_ns != MISSING:
+                self._fill(since_ns)
 
     # -- ending -------------------------------------------------------------------------------------------------------
 
     def _time_is_up(self) -> None:
         self._stop()
-        self._timers.append(self._loop.call_later(self._schedule.grace_ns / 1e9, self._cancel_rest))
+        self._later(self._schedule.grace_ns / 1e9, self._cancel_rest)
         self._maybe_over()
 
     def _stop(self) -> None:
@@ -231,23 +288,25 @@ class Engine:
     def _maybe_over(self) -> None:
         if self._under_way or self._over.done():
             return
-        if self._stopped or (self._next >= self._total and not self._cap_queue):
+        if self._stopped or (self._next >= self._total and not self._cap_queue and not self._resting):
             self._over.set_result(None)
 
     # -- beside the run -----------------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
         self._timers = [timer for timer in self._timers if not timer.cancelled() and timer.when() > self._loop.time()]
-        self._timers.append(self._loop.call_later(TICK_S, self._tick))
+        self._later(TICK_S, self._tick)
         self._decoding.flush()
-        self._refill()
+        if not self._refilling:
+            self._refill()
         if self._watch is not None:
             self._watch(self._snapshot())
 
     def _refill(self) -> None:
         """Build bodies ahead in slices, with room for readers between them."""
-        if not self._over.done() and not self._plan.requests.refill(self._next, SLICE_NS):
-            self._timers.append(self._loop.call_later(REFILL_PAUSE_S, self._refill))
+        self._refilling = not self._over.done() and not self._plan.requests.refill(self._next, SLICE_NS)
+        if self._refilling:
+            self._later(REFILL_PAUSE_S, self._refill)
 
     def _snapshot(self) -> Snapshot:
         now = now_ns()

@@ -9,7 +9,7 @@ import http.client
 import socket
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,12 +24,13 @@ from genbench.options import RunConfig
 from genbench.plan import Facts, body_options
 from genbench.transport.address import Url, pin
 from genbench.transport.connection import tls_message
-from genbench.types import Endpoint, Outcome, Record, Reply, Sample
+from genbench.types import MISSING, Endpoint, Outcome, Record, Reply, Sample
 
 TIMEOUT_S = 10.0
 EVENTS = 16
 TOKENS = 4
 SOME_WORDS = 128
+PATIENCE_NS = 1_000_000_000
 CUT_SHORT = 0.7  # all words cannot have so much less on average than some of them
 LENGTH_FIELDS = ("max_tokens", "max_completion_tokens", "min_tokens")
 CHARACTERS_OFF = 4  # a server that counts characters may add a few special tokens
@@ -114,8 +115,12 @@ class Prober:
             raise
         return connection
 
-    def ask(self, path: str, endpoint: Endpoint, sample: Sample, options: Mapping[str, Any]) -> tuple[Record, float]:
+    def ask(
+        self, path: str, endpoint: Endpoint, sample: Sample, options: Mapping[str, Any], *, once: bool = False
+    ) -> tuple[Record, float]:
         """One request through the same decoder as the run's; answers 429 and 503 are asked again until ready.
+
+        `once`: a slow answer is not asked for again.
 
         Returns the record and the seconds it took. Raises TargetError when nothing usable comes back in time.
         """
@@ -128,7 +133,7 @@ class Prober:
                     f"no TLS with {self.url.netloc}: {tls_message(error)}; see --ca-cert and --insecure-tls"
                 ) from error
             except TimeoutError as error:
-                if time.monotonic() > self._until:
+                if once or time.monotonic() > self._until:
                     raise TargetError(f"{self.url.netloc} did not answer a small request in {TIMEOUT_S:g} s") from error
                 continue
             except (OSError, http.client.HTTPException) as error:
@@ -191,15 +196,22 @@ def preflight(
         record, _ = prober.ask(path, endpoint, _small(config), body_options(config, Facts("")))
         if record.status in (401, 403) or record.status >= 500:
             _judge(record, prober, path, "")
-        raise ConfigError(f"{prober.url.netloc} lists no models at /v1/models; name one with --model")
-    facts, record, seconds, notes = _negotiate(config, prober, path, endpoint, model)
+        models = _models(prober)  # it may have been loading until now
+        if not models:
+            raise ConfigError(f"{prober.url.netloc} lists no models at /v1/models; name one with --model")
+        model = models[0]
+    facts, record, seconds, notes = _negotiate(config, prober, path, endpoint, model, models)
+    ready_s = prober.waited_s - seconds
 
     def usage_of(text: str) -> int:
         """Input tokens of a text as the server counts them, template included; -1 where it does not say."""
         embeddings = config.target.endpoint_type == "embeddings"
         sample = Sample(texts=(text,)) if embeddings else Sample(prompt=text)
         options = _small_options(config, facts, None if embeddings else 1)
-        return prober.ask(path, endpoint, sample, options)[0].isl_usage
+        try:
+            return prober.ask(path, endpoint, sample, options, once=True)[0].isl_usage
+        except TargetError:  # a slow prefill: we can do without this answer, the run itself will show it
+            return MISSING
 
     template: int | None = None
     if models and model not in models:
@@ -226,7 +238,7 @@ def preflight(
         models=models,
         version=str(version.get("version", "")) if isinstance(version, dict) else "",
         template_tokens=template,
-        time_to_ready_s=prober.waited_s,
+        time_to_ready_s=ready_s,
         notes=tuple(notes),
     )
 
@@ -252,7 +264,7 @@ def _small(config: RunConfig) -> Sample:
 
 
 def _negotiate(
-    config: RunConfig, prober: Prober, path: str, endpoint: Endpoint, model: str
+    config: RunConfig, prober: Prober, path: str, endpoint: Endpoint, model: str, models: Sequence[str]
 ) -> tuple[Facts, Record, float, list[str]]:
     """Find a body the server takes: each refusal drops or changes the one field it can be about."""
     wanted = config.workload.ignore_eos
@@ -274,18 +286,20 @@ def _negotiate(
             notes.append("the server refuses stream_options: no usage in the stream")
         else:
             break
-    _judge(record, prober, path, model)
+    _judge(record, prober, path, model, models)
     if facts.ignore_eos and wanted is None:
         notes.append("ignore_eos and min_tokens are sent: answers should run to the output length")
     return facts, record, seconds, notes
 
 
-def _judge(record: Record, prober: Prober, path: str, model: str) -> None:
+def _judge(record: Record, prober: Prober, path: str, model: str, models: Sequence[str] = ()) -> None:
     where = prober.url.netloc
     if record.status in (401, 403):
         raise ConfigError(f"{where} refuses the key ({record.error}); give --api-key or OPENAI_API_KEY")
     if record.status == 404 and "model" in record.error.lower():
-        raise ConfigError(f"{where} does not serve '{model}' ({record.error}); choose another with --model")
+        known = ", ".join(models[:3])
+        fix = f"it lists {known}: choose with --model" if known else "choose another with --model"
+        raise ConfigError(f"{where} does not serve '{model}' ({record.error}); {fix}")
     if record.status == 404:
         raise ConfigError(f"{where} knows no {path} ({record.error}); see --endpoint-type and --endpoint")
     if 400 <= record.status < 500:
@@ -302,6 +316,7 @@ def _tokens_per_word(config: RunConfig, usage_of: Callable[[str], int], template
     """
     words = np.random.default_rng((config.seed, 2)).permutation(synthetic.words()).tolist()
     text = " ".join(words[:SOME_WORDS])
+    began = now_ns()
     usage = usage_of(text)
     if usage <= 0:
         return 1.0, []
@@ -311,6 +326,8 @@ def _tokens_per_word(config: RunConfig, usage_of: Callable[[str], int], template
             " words as tokens were asked for; name a --tokenizer"
         ]
     some = max(0.1, (usage - template) / SOME_WORDS)
+    if now_ns() - began > PATIENCE_NS:  # the whole list would take as many times longer as it is longer
+        return some, []
     every = (usage_of(" ".join(words)) - template) / len(words)
     return (every if every > CUT_SHORT * some else some), []
 

@@ -35,6 +35,8 @@ def window(table: RecordTable, concurrency: int | None, *, open_loop: bool) -> t
     if open_loop:
         intended = table.intended_ns[table.measured & (table.intended_ns >= 0)]
         start, end = (int(intended.min()), int(intended.max())) if intended.size else (0, 0)
+        # The warm-up is over when its last answer is: until then the requests in flight still become more.
+        start = max(start, int(table.end_ns[~table.measured].max(initial=0)))
     else:
         ended = sent & (table.end_ns >= 0)
         times, levels = steps(table.sent_ns[ended], table.end_ns[ended])

@@ -55,7 +55,13 @@ def summarise(table: RecordTable, header: Mapping[str, Any], slos: Sequence[Slo]
     run, notes = _run_figures(table, header, values, seed)
     attainment, promised, said = _promises(table, header, slos, values, run, seed)
     run |= promised
-    notes = [*said, *notes, *_length_notes(table, header), *(str(note) for note in header.get("notes") or ())]
+    notes = [
+        *said,
+        *notes,
+        *_missing_notes(table, header),
+        *_length_notes(table, header),
+        *(str(note) for note in header.get("notes") or ()),
+    ]
     return Summary(
         metrics=metrics,
         run={key: run[key] for key in by_key() if key in run},
@@ -155,7 +161,7 @@ def _run_figures(
     load = _section(header, "config", "load")
     open_loop = isinstance(rate := load.get("request_rate"), int | float) and np.isfinite(rate)
     if open_loop:
-        run |= _rates(table)
+        run |= _rates(table, _section(header, "health"))
     window = steady.window(table, load.get("concurrency"), open_loop=bool(open_loop))
     if window is None:
         return run, []
@@ -214,20 +220,24 @@ def _rate(
     return RunValue(unit, float(taken.sum()) / ((span[1] - span[0]) / 1e9), interval)
 
 
-def _rates(table: RecordTable) -> dict[str, RunValue]:
-    """Requested and delivered rate of an open loop.
+def _rates(table: RecordTable, engine: Mapping[str, Any]) -> dict[str, RunValue]:
+    """Requested and delivered rate of an open loop, over the arrivals that were due, sent or not (the engine's count).
 
     The send that belongs to the last arrival is always a little after it, so it is never counted: n sends in time make
     n - 1 gaps, and a client that is never late delivers what was requested.
     """
     intended = table.intended_ns[table.measured & (table.intended_ns >= 0)]
     sent = table.sent_ns[table.measured & (table.sent_ns >= 0)]
-    if intended.size < 2 or intended.max() == intended.min():
+    due = int(engine.get("due") or intended.size)
+    if due < 2 or not intended.size:
         return {}
-    seconds = float(intended.max() - intended.min()) / 1e9
-    delivered = min(int((sent <= intended.max()).sum()), intended.size - 1)
+    first, last = int(engine.get("first_due_ns") or intended.min()), int(engine.get("last_due_ns") or intended.max())
+    if last <= first:
+        return {}
+    seconds = (last - first) / 1e9
+    delivered = min(int((sent <= last).sum()), due - 1)
     return {
-        "requested_rate": RunValue("req/s", (intended.size - 1) / seconds),
+        "requested_rate": RunValue("req/s", (due - 1) / seconds),
         "delivered_rate": RunValue("req/s", delivered / seconds),
     }
 
@@ -243,7 +253,7 @@ def _promises(
     """Attainment of each per-request promise in percent, goodput and attainment of all, and what to disclose."""
     if not slos:
         return {}, {}, []
-    not_sent = int(header.get("not_sent") or _section(header, "health").get("not_sent") or 0)
+    not_sent = _not_sent(header)
     rows = slo_rules.due(table)
     denominator = int(rows.sum()) + not_sent
     kept = {slo: slo_rules.met(table, slo, values[slo.metric]) for slo in slo_rules.per_request(slos)}
@@ -260,8 +270,6 @@ def _promises(
     cancelled = sum(o == Outcome.CANCELLED for o, m in zip(table.outcome, table.measured, strict=True) if m)
     if cancelled:
         notes.append(f"cancelled by us and not in the SLO attainment: {cancelled}")
-    if not_sent:
-        notes.append(f"due and never sent, each an SLO miss: {not_sent}")
     attained = {slo: 100 * float((one & rows).sum()) / denominator for slo, one in kept.items()} if denominator else {}
     return attained, found, notes
 
@@ -288,6 +296,27 @@ def _examples(table: RecordTable) -> dict[str, str]:
             if table.status[i] == TOO_MANY_REQUESTS:
                 found.setdefault(LIMITED, message)
     return found
+
+
+def _missing_notes(table: RecordTable, header: Mapping[str, Any]) -> list[str]:
+    """What a reader cannot see in the figures because it never became a request, or ended the run."""
+    notes = []
+    not_sent = _not_sent(header)
+    if not_sent:
+        due = int(table.measured.sum()) + not_sent
+        notes.append(
+            f"{not_sent} of {due} due requests were never sent; latencies and the rows 'from intended' leave them out,"
+            " and each is an SLO miss"
+        )
+    if header.get("error"):
+        notes.append(f"the run ended early: {header['error']}")
+    if header.get("interrupted") and not len(table):
+        notes.append("the log has no record: the run was stopped before one was written")
+    return notes
+
+
+def _not_sent(header: Mapping[str, Any]) -> int:
+    return int(header.get("not_sent") or _section(header, "health").get("not_sent") or 0)
 
 
 def _length_notes(table: RecordTable, header: Mapping[str, Any]) -> list[str]:

@@ -1,5 +1,6 @@
 """What the texts are for: counts by the client's tokenizer, written behind the records, and the files of --save-*."""
 
+import http.client
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,10 +14,11 @@ from genbench.tokens import Tokenizer
 from genbench.types import Plan, Record
 
 
-def count_tokens(writer: RecordWriter, tokenizer: Tokenizer, texts: dict[int, list[tuple[int, int, str]]]) -> None:
+def count_tokens(writer: RecordWriter, tokenizer: Tokenizer, texts: dict[int, list[tuple[int, int, str]]]) -> bool:
     """Append each answer's own token count (after the run: tokenising is no work for the loop).
 
-    The whole answer is counted per choice; a count per event would cut merges that cross events.
+    The whole answer is counted per choice; a count per event would cut merges that cross events. False when the
+    tokenizer failed on the way (the server's /tokenize may): what was counted until then stays.
     """
     for index, events in texts.items():
         if not any(text for _, _, text in events):  # embeddings, or nothing was answered
@@ -24,9 +26,13 @@ def count_tokens(writer: RecordWriter, tokenizer: Tokenizer, texts: dict[int, li
         answers: dict[int, list[str]] = {}
         for _, choice, text in events:
             answers.setdefault(choice, []).append(text)
-        total = sum(tokenizer.count("".join(parts)) for parts in answers.values())
+        try:
+            total = sum(tokenizer.count("".join(parts)) for parts in answers.values())
+        except (OSError, ValueError, http.client.HTTPException):
+            return False
         writer.amend(index, {"osl_tokenizer": total})
     writer.flush()
+    return True
 
 
 class TextSaver:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from genbench import config
 from genbench.decode import ResponseDecoder
@@ -33,6 +34,7 @@ from genbench.types import Record
 
 MAX_PREOPENED = 256
 SPARE_FILES = 64
+SECRET_LENGTH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ def profile(given: config.Given, command: list[str], screen: Screen) -> Run:
     """
     resolved, ends = config.resolve(given)
     scrub = Scrubber(resolved.target)
+    signal.signal(signal.SIGTERM, _as_ctrl_c)
     with simulated.engine() if resolved.target.url is None else contextlib.nullcontext(None) as demo_url:
         try:
             prepared = prepare(resolved, ends, demo_url, given.named)
@@ -61,19 +64,36 @@ def profile(given: config.Given, command: list[str], screen: Screen) -> Run:
         head = header(prepared, command)
         write_header(folder / "run.json", head)
         with contextlib.closing(RecordWriter(folder / "requests.jsonl")) as writer:
-            facts, texts = run_loop(_run(prepared, writer, screen, scrub))
-            if prepared.tokenizer is not None:
-                amend.count_tokens(writer, prepared.tokenizer, texts)
-    write_header(folder / "run.json", head | facts)
-    return rebuild(folder)
+            facts, texts, stopped = run_loop(_run(prepared, writer, screen, scrub))
+            write_header(folder / "run.json", head | facts)
+            if prepared.tokenizer is not None and not amend.count_tokens(writer, prepared.tokenizer, texts):
+                said = f"the tokenizer {prepared.tokenizer.name} failed after the run: output tokens are the server's"
+                write_header(folder / "run.json", head | facts | {"notes": [*head["notes"], said]})
+    run = rebuild(folder)
+    if stopped is not None:
+        raise GenbenchError(
+            f"the run ended early: {scrub(str(stopped))}; what was measured is in {folder}"
+        ) from stopped
+    return run
+
+
+def _as_ctrl_c(number: int, frame: object) -> None:
+    """SIGTERM before and after the load; during it the engine has its own handler."""
+    raise KeyboardInterrupt
 
 
 class Scrubber:
-    """Takes the secrets out of what a server says: some repeat the key they refuse."""
+    """Takes the secrets out of what a server says: some repeat the key they refuse.
+
+    A header's value counts, and each word of it ("Bearer ..."); what is too short to be a secret is left alone, else
+    every 1 in a message would go with an 'X-Tenant: 1'.
+    """
 
     def __init__(self, target: Target) -> None:
-        values = [line.partition(":")[2].strip() for line in target.header]
-        self._secrets = sorted({target.api_key or "", *values} - {""}, key=len, reverse=True)
+        values = [line.partition(":")[2] for line in target.header]
+        words = {target.api_key or "", *(word for value in values for word in (value.strip(), *value.split()))}
+        words |= {value for _, value in parse_qsl(urlsplit(target.url or "").query)}
+        self._secrets = sorted((word for word in words if len(word) >= SECRET_LENGTH), key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
         """The text, each secret replaced."""
@@ -124,8 +144,8 @@ def run_loop(main: Any) -> Any:
 
 async def _run(
     prepared: Prepared, writer: RecordWriter, screen: Screen, scrub: Scrubber
-) -> tuple[dict[str, Any], dict[int, Any]]:
-    """Open, send, stamp, append; returns what the header gains, and the answers' texts when they are wanted."""
+) -> tuple[dict[str, Any], dict[int, Any], Exception | None]:
+    """Open, send, stamp, append; returns what the header gains, the answers' texts when wanted, and what ended it."""
     settings = prepared.config
     loop = asyncio.get_running_loop()
     poller = Poller(loop)
@@ -151,9 +171,9 @@ async def _run(
 
     keep = prepared.tokenizer is not None or settings.output.save_outputs
     decoding = Decoding(loop, poller, prepared.endpoint, writer, sink, keep_text=keep)
-    connect_ns = await transport.open(wanted)
     engine = Engine(loop, poller, transport, decoding, live, prepared.plan, screen.watch)
     presses = _interrupts(loop, engine)
+    connect_ns = await transport.open(wanted)
     cpu = resource.getrusage(resource.RUSAGE_SELF)
     began = time.perf_counter()
     try:
@@ -179,13 +199,18 @@ async def _run(
         }
     )
     assert isinstance(prepared.plan.requests, BuiltRequests)
-    return {
-        "interrupted": engine.interrupted,
-        "health": health,
-        "not_sent": facts["not_sent"],
-        "bodies_sha256": prepared.plan.requests.sha256(facts["sent"] + facts["not_sent"]),
-        "preopened_connect_ns": connect_ns,
-    }, texts
+    return (
+        {
+            "interrupted": engine.interrupted,
+            "error": None if engine.error is None else scrub(f"{type(engine.error).__name__}: {engine.error}"),
+            "health": health,
+            "not_sent": facts["not_sent"],
+            "bodies_sha256": prepared.plan.requests.sha256(facts["sent"]),
+            "preopened_connect_ns": connect_ns,
+        },
+        texts,
+        engine.error,
+    )
 
 
 def _connections(prepared: Prepared) -> int:

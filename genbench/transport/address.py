@@ -5,6 +5,7 @@ string is kept and goes with every request. A name is resolved once and the addr
 """
 
 import ipaddress
+import re
 import socket
 import ssl
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from genbench.config import public_url
 from genbench.errors import ConfigError, TargetError
 
 PORTS = {"http": 80, "https": 443}
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
+CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ def parse_headers(lines: tuple[str, ...]) -> dict[str, str]:
     headers = {}
     for number, line in enumerate(lines, 1):
         name, colon, value = line.partition(":")
-        if not colon or not name.strip() or any(c in line for c in "\r\n"):
+        if not colon or not TOKEN.fullmatch(name.strip()) or CONTROL.search(line):
             raise ConfigError(f"--header number {number} does not look like 'Name: value'; correct it")
         headers[name.strip()] = value.strip()
     return headers
@@ -104,6 +107,8 @@ def request_headers(url: Url, api_key: str | None, extra: Mapping[str, str]) -> 
         "Accept-Encoding": "identity",
     }
     if api_key:
+        if CONTROL.search(api_key):
+            raise ConfigError("the API key holds a control character; look at --api-key or OPENAI_API_KEY")
         headers["Authorization"] = f"Bearer {api_key}"
     lower = {name.lower() for name in extra}
     return {name: value for name, value in headers.items() if name.lower() not in lower} | dict(extra)

@@ -16,9 +16,9 @@ Callback = Callable[["Exchange"], None]
 
 
 class Exchange:
-    """Live state of one request; `queued` and `ended` belong to the engine's decoding queue."""
+    """Live state of one request; `queued`, `ended` and `broken` belong to the engine's decoding queue."""
 
-    __slots__ = ("arrived", "connection", "decoder", "done", "ended", "queued", "record", "reply", "request")
+    __slots__ = ("arrived", "broken", "connection", "decoder", "done", "ended", "queued", "record", "reply", "request")
 
     def __init__(self, request: Request, record: Record, arrived: Callback, done: Callback) -> None:
         self.request = request
@@ -28,6 +28,7 @@ class Exchange:
         self.done = done
         self.connection: Any = None
         self.decoder: ResponseDecoder | None = None
+        self.broken = ""
         self.queued = False
         self.ended = False
 

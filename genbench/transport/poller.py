@@ -47,12 +47,11 @@ class Poller:
 
     def dispatch(self) -> int:
         """Serve what is ready now, without waiting; returns how many descriptors were."""
-        ready = self._epoll.poll(0, BATCH)
         handlers = self._handlers
-        for fd, mask in ready:
-            # A handler earlier in this batch may have closed this one: then nobody is there any more.
-            handler = handlers.get(fd)
-            if handler is not None:
+        ready = [(fd, mask, handlers.get(fd)) for fd, mask in self._epoll.poll(0, BATCH)]
+        for fd, mask, handler in ready:
+            # A handler earlier in this batch may have closed this one, and another may have got its number since.
+            if handler is not None and handlers.get(fd) is handler:
                 handler.ready(mask)
         return len(ready)
 

@@ -72,7 +72,8 @@ class WireTransport:
             self._preopening = self.loop.create_future()
             for _ in range(min(CONNECTS, connections - first)):
                 self._connect(None)
-            await self._preopening
+            if self._owner:  # else not one could be made: the requests will say why
+                await self._preopening
         self._preopening = None
         return self._connect_times
 
