@@ -209,13 +209,22 @@ def _replicate_percentiles(
 
 
 def rate_interval(
-    amounts: Floats, at_ns: Ints, start_ns: int, end_ns: int, *, length: int, shortest_ns: float, seed: int
+    amounts: Floats,
+    from_ns: Ints,
+    at_ns: Ints,
+    start_ns: int,
+    end_ns: int,
+    *,
+    length: int,
+    shortest_ns: float,
+    seed: int,
 ) -> tuple[float, float] | None:
     """95 % interval of sum(amounts) per second over [start_ns, end_ns], by resampling equal stretches of time.
 
-    `at_ns` is when each amount was complete. A stretch holds `length` completions on average and lasts at least
-    `shortest_ns` (one request: a closed loop completes in waves, and a stretch must hold a whole one). None when fewer
-    than `MIN_BLOCKS` stretches fit.
+    Each amount is spread evenly over the time its request took (`from_ns` to `at_ns`): requests that run in step
+    complete in waves, and a stretch would hold one wave or two by where it was cut. A stretch holds `length`
+    completions on average and lasts at least `shortest_ns` (one request: a closed loop completes in waves, and a
+    stretch must hold a whole one). None when fewer than `MIN_BLOCKS` stretches fit.
     """
     span = end_ns - start_ns
     if amounts.size == 0 or span <= 0:
@@ -223,8 +232,11 @@ def rate_interval(
     blocks = min(MAX_BLOCKS, int(span / max(span * length / amounts.size, shortest_ns, 1.0)))
     if blocks < MIN_BLOCKS:
         return None
-    block = np.clip((at_ns - start_ns) * blocks // span, 0, blocks - 1)
-    low, high = _middle(_draws(blocks, seed) @ np.bincount(block, weights=amounts, minlength=blocks))
+    took = np.maximum(at_ns - from_ns, 1)
+    edges = start_ns + span * np.arange(1, blocks) / blocks
+    done = [float(np.dot(np.clip((edge - from_ns) / took, 0, 1), amounts)) for edge in edges]
+    each = np.diff(np.concatenate(([0.0], done, [float(amounts.sum())])))
+    low, high = _middle(_draws(blocks, seed) @ each)
     return low / span * 1e9, high / span * 1e9
 
 

@@ -128,9 +128,9 @@ def test_the_habits_table_is_true() -> None:
 
 def test_every_row_of_the_output_is_explained() -> None:
     labels = [match[1] for line in output_block().splitlines() if (match := LABEL.match(line))]
-    assert len(labels) == 18
+    assert len(labels) == 17
     explained = {cells[0]: cells[1].strip("`") for cells in table_rows(section("The rows of that output"))}
-    assert list(explained) == labels
+    assert [label for label in explained if label != "TTFT from intended"] == labels  # shown only where it differs
     for label, key in explained.items():
         assert label in (block.SHORT.get(key), by_key()[key].label)
         assert f"| `{key}` |" in (ROOT / "docs/metrics.md").read_text()

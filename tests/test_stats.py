@@ -171,11 +171,16 @@ def test_bootstrap_weights_count() -> None:
 def test_rate_interval() -> None:
     # 1000 completions, one every 10 ms: 100 per second whatever is drawn
     at = np.arange(1000) * 10_000_000 + 5_000_000
-    found = stats.rate_interval(np.ones(1000), at, 0, 10_000_000_000, length=10, shortest_ns=0, seed=1)
+    found = stats.rate_interval(np.ones(1000), at, at, 0, 10_000_000_000, length=10, shortest_ns=0, seed=1)
     assert found == pytest.approx((100, 100))
     # stretches no shorter than 2 s: five of them are too few
-    assert stats.rate_interval(np.ones(1000), at, 0, 10_000_000_000, length=10, shortest_ns=2e9, seed=1) is None
-    assert stats.rate_interval(np.empty(0), np.empty(0, dtype=np.int64), 0, 9, length=1, shortest_ns=0, seed=1) is None
+    assert stats.rate_interval(np.ones(1000), at, at, 0, 10_000_000_000, length=10, shortest_ns=2e9, seed=1) is None
+    assert (
+        stats.rate_interval(
+            np.empty(0), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), 0, 9, length=1, shortest_ns=0, seed=1
+        )
+        is None
+    )
 
 
 def test_rate_interval_covers_poisson() -> None:
@@ -183,7 +188,7 @@ def test_rate_interval_covers_poisson() -> None:
     held = 0
     for seed in range(100):
         at = np.sort(generator.integers(0, 10**10, size=generator.poisson(500)))
-        found = stats.rate_interval(np.ones(at.size), at, 0, 10**10, length=8, shortest_ns=0, seed=seed)
+        found = stats.rate_interval(np.ones(at.size), at, at, 0, 10**10, length=8, shortest_ns=0, seed=seed)
         assert found is not None
         held += found[0] <= 50 <= found[1]
     assert 86 <= held <= 100
@@ -196,3 +201,13 @@ def test_steps_and_their_mean() -> None:
     assert levels.tolist() == [1, 2, 1, 0]
     assert stats.time_weighted_mean(times, levels, 20) == 1.25
     assert stats.time_weighted_mean(np.array([3]), np.array([4]), 3) == 4
+
+
+def test_rate_interval_of_requests_in_step() -> None:
+    """Eight users, 12 rounds of 1.31 s: the rate is the same at any time, and the interval says so."""
+    start = np.repeat(np.arange(12) * 1_310_000_000, 8)
+    end = start + 1_310_000_000
+    found = stats.rate_interval(np.ones(96), start, end, 0, int(end.max()), length=8, shortest_ns=1.31e9, seed=0)
+    assert found is not None
+    assert found[0] == pytest.approx(8 / 1.31)
+    assert found[1] == pytest.approx(8 / 1.31)

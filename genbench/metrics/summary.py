@@ -203,7 +203,7 @@ def _throughputs(
 def _rate(
     table: RecordTable, span: tuple[int, int], amounts: Ints | Floats, among: Bools, unit: str, seed: int
 ) -> RunValue:
-    """Sum of the amounts of some rows over the span, per second, each booked at the end of its request."""
+    """Sum of the amounts of some rows over the span, per second."""
     rows = np.flatnonzero(among)
     taken = amounts[rows].astype(np.float64)
     ends = table.end_ns[rows]
@@ -211,6 +211,7 @@ def _rate(
     latency = float((ends - table.sent_ns[rows]).mean()) if rows.size else 0.0
     interval = stats.rate_interval(
         taken,
+        table.sent_ns[rows],
         ends,
         *span,
         length=stats.block_length(rows.size, stats.lag1_autocorrelation(in_order)),
