@@ -4,7 +4,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import tokenizers
+from tokenizers import models, pre_tokenizers, trainers
 
+from genbench.datasets.synthetic import words
 from tests.certificates import Certificate, make
 from tests.runs import Runner
 from tests.simulator.process import Simulator
@@ -49,3 +52,17 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     """Runs genbench's command line in this process, its files under `tmp_path`."""
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     return Runner(tmp_path, capsys)
+
+
+@pytest.fixture(scope="session")
+def bpe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small byte-level BPE tokenizer: most words of the list are several tokens."""
+    folder = tmp_path_factory.mktemp("bpe")
+    tokenizer = tokenizers.Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=600, show_progress=False, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+    )
+    tokenizer.train_from_iterator([" ".join(words())], trainer)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder

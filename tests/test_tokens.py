@@ -3,8 +3,6 @@
 from pathlib import Path
 
 import pytest
-import tokenizers
-from tokenizers import models, pre_tokenizers, trainers
 
 from genbench.datasets.synthetic import words
 from genbench.errors import ConfigError
@@ -13,20 +11,6 @@ from genbench.tokens import Tokenizer, load
 
 def no_post(path: str, body: dict[str, object]) -> dict[str, object]:
     raise OSError("no server here")
-
-
-@pytest.fixture(scope="session")
-def bpe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a small byte-level BPE tokenizer: most words of the list are several tokens."""
-    folder = tmp_path_factory.mktemp("bpe")
-    tokenizer = tokenizers.Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trainer = trainers.BpeTrainer(
-        vocab_size=600, show_progress=False, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
-    )
-    tokenizer.train_from_iterator([" ".join(words())], trainer)
-    tokenizer.save(str(folder / "tokenizer.json"))
-    return folder
 
 
 def test_a_folder_and_a_file(bpe: Path) -> None:

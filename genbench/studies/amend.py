@@ -21,8 +21,6 @@ def count_tokens(writer: RecordWriter, tokenizer: Tokenizer, texts: dict[int, li
     tokenizer failed on the way (the server's /tokenize may): what was counted until then stays.
     """
     for index, events in texts.items():
-        if not any(text for _, _, text in events):  # embeddings, or nothing was answered
-            continue
         answers: dict[int, list[str]] = {}
         for _, choice, text in events:
             answers.setdefault(choice, []).append(text)

@@ -161,15 +161,17 @@ async def _run(
     texts: dict[int, Any] = {}
     saver = amend.TextSaver(writer.path.parent, settings.output, prepared.plan)
 
+    counted = prepared.tokenizer is not None and settings.target.endpoint_type != "embeddings"  # they answer no text
+
     def sink(record: Record, decoder: ResponseDecoder) -> None:
         if record.error:
             record.error = scrub(record.error)
         live.add(record)
         saver.answer(record, decoder)
-        if prepared.tokenizer is not None:
+        if counted:
             texts[record.index] = decoder.texts
 
-    keep = prepared.tokenizer is not None or settings.output.save_outputs
+    keep = counted or settings.output.save_outputs
     decoding = Decoding(loop, poller, prepared.endpoint, writer, sink, keep_text=keep)
     engine = Engine(loop, poller, transport, decoding, live, prepared.plan, screen.watch)
     presses = _interrupts(loop, engine)

@@ -422,3 +422,21 @@ def test_the_last_line_repeats_the_run(run: Runner, simulator: Simulator) -> Non
     repeated = run(*words[1 : words.index("--artifact-dir")])
     assert repeated.code == 0
     assert repeated.header["dataset_sha256"] == ran.header["dataset_sha256"]
+
+
+@pytest.mark.parametrize(("kind", "counted"), [("chat", 6), ("embeddings", None)])
+def test_a_local_tokenizer_counts_answers_where_there_are_any(
+    run: Runner, simulator: Simulator, bpe: Path, kind: str, counted: int | None
+) -> None:
+    ran = profile(run, simulator, "--endpoint-type", kind, "--tokenizer", str(bpe))
+    assert ran.code == 0
+    assert all(record["isl_tokenizer"] == 20 for record in ran.records)
+    lines = [json.loads(line) for line in (ran.folder / "requests.jsonl").read_text().splitlines()]
+    amended = [line["osl_tokenizer"] for line in lines if "amend" in line]
+    assert (len(amended) == 8 and min(amended) >= counted) if counted else not amended
+
+
+def test_an_answer_without_text_has_no_tokens_by_the_tokenizer(run: Runner, simulator: Simulator, bpe: Path) -> None:
+    ran = profile(run, simulator, "--tokenizer", str(bpe), simulate={"fault": "immediate_finish"})
+    lines = [json.loads(line) for line in (ran.folder / "requests.jsonl").read_text().splitlines()]
+    assert [line["osl_tokenizer"] for line in lines if "amend" in line] == [0] * 8
