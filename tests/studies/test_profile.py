@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ import pytest
 from tests.certificates import Certificate
 from tests.runs import Ran, Runner
 from tests.simulator.process import Simulator
+from tests.transport.raw_server import RawServer, read_request
 
 SMALL = ("--isl", "20", "--osl", "6", "-n", "6", "-c", "3", "--warmup", "2")
 FAST = json.dumps({"simulate": {"ttft_ms": 5, "itl_ms": 1}})
@@ -440,3 +442,42 @@ def test_an_answer_without_text_has_no_tokens_by_the_tokenizer(run: Runner, simu
     ran = profile(run, simulator, "--tokenizer", str(bpe), simulate={"fault": "immediate_finish"})
     lines = [json.loads(line) for line in (ran.folder / "requests.jsonl").read_text().splitlines()]
     assert [line["osl_tokenizer"] for line in lines if "amend" in line] == [0] * 8
+
+
+def test_no_secret_by_any_way(
+    run: Runner, start_simulator: Callable[..., Simulator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start_simulator("--api-key", "sk-hidden-one", "--ttft", "1ms", "--itl", "1ms")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-hidden-one\n")  # as read from a mounted file
+    ran = run(
+        "profile", "--url", f"{server.url}?apikey=hidden-two&version=3", *SMALL, "-H", "X-Tenant: 1",
+        "--endpoint", "/v1/chat/completions?accessToken=hidden-three", "--extra", "api_key=hidden-four",
+        "--extra", '{"auth": "hidden-five"}',
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    texts = [ran.out, ran.err, *(path.read_text() for path in ran.folder.iterdir())]
+    assert not any("hidden" in text for text in texts)
+    assert "apikey=***&version=3" in ran.header["command"]
+
+
+def test_a_server_that_repeats_the_key(run: Runner) -> None:
+    def echo(sock: socket.socket) -> None:
+        while request := read_request(sock):
+            key = request.split(b"Bearer ")[1].split(b"\r\n")[0]
+            body = b'{"error": {"message": "bad key ' + key + b'"}}'
+            sock.sendall(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+    with RawServer(echo) as server:
+        url = f"http://127.0.0.1:{server.port}"
+        ran = run("profile", "--url", url, "-m", "m", *SMALL, "-H", "Authorization: Bearer sk-hidden-six", "-H", "T: 1")
+    assert ran.code == 2
+    assert "hidden" not in ran.err
+    assert "127.0.0.1" in ran.err  # a value too short to be a secret is left alone
+    assert "bad key ***" in ran.err
+
+
+@pytest.mark.parametrize("header", ["X Y: 1", "nothing", "X: a\nb"])
+def test_headers_that_cannot_be_sent(run: Runner, simulator: Simulator, header: str) -> None:
+    ran = run("profile", "--url", simulator.url, *SMALL, "-H", header)
+    assert ran.code == 2
+    assert "--header number 1" in ran.err
