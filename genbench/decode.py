@@ -352,7 +352,10 @@ def _parsed(data: bytes) -> Any:
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
-        pass
+        return _parsed_leniently(data)
+
+
+def _parsed_leniently(data: bytes) -> Any:
     try:
         value = json.loads(data.decode("utf-8-sig", "replace"))
         return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))

@@ -150,17 +150,11 @@ async def _run(
     loop = asyncio.get_running_loop()
     poller = Poller(loop)
     timeouts = Timeouts(round(settings.limits.connect_timeout_s * 1e9), round(settings.limits.idle_timeout_s * 1e9))
-    wanted = _connections(prepared)
-    most = wanted if settings.load.concurrency is not None else len(prepared.plan.requests)
-    if raise_file_limit(most + SPARE_FILES) < wanted + SPARE_FILES:
-        raise ConfigError(
-            f"{wanted} connections need as many open files; raise the limit with ulimit -n {wanted + SPARE_FILES}"
-        )
+    wanted = _connections(prepared, screen)
     transport = WireTransport(loop, poller, prepared.address, timeouts, retry=settings.limits.retry)
     live = Live()
     texts: dict[int, Any] = {}
     saver = amend.TextSaver(writer.path.parent, settings.output, prepared.plan)
-
     counted = prepared.tokenizer is not None and settings.target.endpoint_type != "embeddings"  # they answer no text
 
     def sink(record: Record, decoder: ResponseDecoder) -> None:
@@ -176,8 +170,7 @@ async def _run(
     engine = Engine(loop, poller, transport, decoding, live, prepared.plan, screen.watch)
     presses = _interrupts(loop, engine)
     connect_ns = await transport.open(wanted)
-    cpu = resource.getrusage(resource.RUSAGE_SELF)
-    began = time.perf_counter()
+    began_s, cpu_s = time.perf_counter(), _cpu_s()
     try:
         facts = await engine.run()
     finally:
@@ -188,41 +181,48 @@ async def _run(
             loop.remove_signal_handler(number)
             if engine.interrupted:  # the files are still to be written: a second press leaves at once there, too
                 signal.signal(number, lambda *_: os._exit(130))
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    health = (
-        facts
-        | transport.facts()
-        | {
-            "cpu_pct": 100
-            * (used.ru_utime + used.ru_stime - cpu.ru_utime - cpu.ru_stime)
-            / (time.perf_counter() - began),
-            "peak_rss_bytes": used.ru_maxrss * 1024,
-            "loop": type(loop).__module__.partition(".")[0],
-        }
-    )
+    health = facts | transport.facts() | {"loop": type(loop).__module__.partition(".")[0]}
+    health["cpu_s"] = _cpu_s() - cpu_s
+    health["cpu_pct"] = 100 * health["cpu_s"] / (time.perf_counter() - began_s)
+    health["peak_rss_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     assert isinstance(prepared.plan.requests, BuiltRequests)
-    return (
-        {
-            "interrupted": engine.interrupted,
-            "error": None if engine.error is None else scrub(f"{type(engine.error).__name__}: {engine.error}"),
-            "health": health,
-            "not_sent": facts["not_sent"],
-            "bodies_sha256": prepared.plan.requests.sha256(facts["sent"]),
-            "preopened_connect_ns": connect_ns,
-        },
-        texts,
-        engine.error,
-    )
+    gained = {
+        "interrupted": engine.interrupted,
+        "error": None if engine.error is None else scrub(f"{type(engine.error).__name__}: {engine.error}"),
+        "health": health,
+        "not_sent": facts["not_sent"],
+        "bodies_sha256": prepared.plan.requests.sha256(facts["sent"]),
+        "preopened_connect_ns": connect_ns,
+    }
+    return gained, texts, engine.error
 
 
-def _connections(prepared: Prepared) -> int:
-    """How many to open ahead: all of a closed loop's, a guess for an open one."""
+def _cpu_s() -> float:
+    """CPU time of this process so far, user and system."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def _connections(prepared: Prepared, screen: Screen) -> int:
+    """How many to open ahead: all of a closed loop's, a guess for an open one; and files enough for them.
+
+    Raises ConfigError where the limit of open files is below that; where only an open loop's worst case is above it,
+    that is said.
+    """
     load = prepared.config.load
     total = len(prepared.plan.requests)
     if load.request_rate is None:
-        return min(load.concurrency or 1, total)
-    guess = 2 * load.request_rate * prepared.found.facts.latency_s
-    return int(max(1, min(load.concurrency or MAX_PREOPENED, guess, MAX_PREOPENED, total)))
+        wanted = min(load.concurrency or 1, total)
+    else:
+        guess = 2 * load.request_rate * prepared.found.facts.latency_s
+        wanted = int(max(1, min(load.concurrency or MAX_PREOPENED, guess, MAX_PREOPENED, total)))
+    most = min(load.concurrency or total, total)
+    limit = raise_file_limit(most + SPARE_FILES) - SPARE_FILES
+    if limit < wanted:
+        raise ConfigError(f"{wanted} connections need as many open files; give ulimit -n {wanted + SPARE_FILES}")
+    if limit < most:
+        screen.say(f"note: more than {limit} requests at once would fail here for want of open files; see ulimit -n")
+    return wanted
 
 
 def _interrupts(loop: asyncio.AbstractEventLoop, engine: Engine) -> tuple[signal.Signals, ...]:
