@@ -219,13 +219,13 @@ def _read_profile(name: str) -> dict[str, Any]:
 def resolve(given: Given) -> tuple[RunConfig, str]:
     """Fill in what was not named; returns the config and one sentence on what ends the run."""
     config, named = given.config, given.named
-    target = _target(config.target, named)
-    load, ends = _load(config.load, named)
+    target = _target(config.target)
+    load, ends = _load(config.load)
     workload = _workload(config.workload, named, target)
     return replace(config, target=target, load=load, workload=workload), ends
 
 
-def _target(target: Target, named: frozenset[str]) -> Target:
+def _target(target: Target) -> Target:
     url = target.url
     if url is None and any(getattr(target, name) is not None for name in MEANS_LOCAL):
         url = LOCAL_DEFAULT
@@ -242,7 +242,7 @@ def _target(target: Target, named: frozenset[str]) -> Target:
     return replace(target, url=url, stream=stream, api_key=api_key)
 
 
-def _load(load: Load, named: frozenset[str]) -> tuple[Load, str]:
+def _load(load: Load) -> tuple[Load, str]:
     concurrency = load.concurrency
     if load.request_rate is None and concurrency is None:
         concurrency = 1

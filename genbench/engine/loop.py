@@ -22,7 +22,7 @@ from genbench.engine.live import Live, Snapshot
 from genbench.engine.pacing import Pacer
 from genbench.transport.exchange import Exchange, Transport
 from genbench.transport.poller import Poller
-from genbench.types import MISSING, OPEN_ENDED, Outcome, Phase, Plan, Record, Request
+from genbench.types import MISSING, OPEN_ENDED, Outcome, Phase, Plan, Record
 
 TICK_S = 0.25
 REFILL_PAUSE_S = 0.002
@@ -172,12 +172,12 @@ class Engine:
         )
         exchange = Exchange(request, record, self._decoding.arrived, self._done)
         if self._measured_ns == MISSING and request.phase == Phase.MEASURED:
-            self._begin_measuring(request)
+            self._begin_measuring()
         self._under_way.add(exchange)
         self._count()
         self._transport.send(exchange)
 
-    def _begin_measuring(self, request: Request) -> None:
+    def _begin_measuring(self) -> None:
         self._measured_ns = now_ns()
         self._area = self._peak = 0
         self._changed_ns = self._measured_ns

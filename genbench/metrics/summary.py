@@ -53,7 +53,7 @@ def summarise(table: RecordTable, header: Mapping[str, Any], slos: Sequence[Slo]
         row.key: _distribution(row, values[row.key], place, seed) for row in METRICS if values[row.key].values.size
     }
     run, notes = _run_figures(table, header, values, seed)
-    attainment, promised, said = _promises(table, header, slos, values, run, seed)
+    attainment, promised, said = _promises(table, header, slos, values, seed)
     run |= promised
     notes = [
         *said,
@@ -248,7 +248,6 @@ def _promises(
     header: Mapping[str, Any],
     slos: Sequence[Slo],
     values: Mapping[str, Values],
-    run: Mapping[str, RunValue],
     seed: int,
 ) -> tuple[dict[Slo, float], dict[str, RunValue], list[str]]:
     """Attainment of each per-request promise in percent, goodput and attainment of all, and what to disclose."""

@@ -88,7 +88,9 @@ def test_many_plain_requests_may_wait_on_a_connection(either: Simulator) -> None
         sock.sendall(render("/health", {}, "h", {}, "GET") * 2000)
         data = b""
         while data.count(b"HTTP/1.1 200") < 2000:
-            data += sock.recv(65536)
+            piece = sock.recv(65536)
+            assert piece, "the server closed the connection before it had answered all"
+            data += piece
 
 
 def test_expect_100_continue(either: Simulator) -> None:
