@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from genbench.errors import ConfigError
-from genbench.options import Load, Opt, RunConfig, Target, Workload, seconds
+from genbench.options import Limits, Load, Opt, RunConfig, Target, Workload, seconds
 
 STREAMED = ("chat", "completions")
 SECRET_NAME = r"[^=&:]*(?:key|token|secret|signature|password|auth)|sig|code"
@@ -220,6 +220,7 @@ def resolve(given: Given) -> tuple[RunConfig, str]:
     """Fill in what was not named; returns the config and one sentence on what ends the run."""
     config, named = given.config, given.named
     target = _target(config.target)
+    _limits(config.limits, target)
     load, ends = _load(config.load)
     workload = _workload(config.workload, named, target)
     return replace(config, target=target, load=load, workload=workload), ends
@@ -227,19 +228,40 @@ def resolve(given: Given) -> tuple[RunConfig, str]:
 
 def _target(target: Target) -> Target:
     url = target.url
-    if url is None and any(getattr(target, name) is not None for name in MEANS_LOCAL):
-        url = LOCAL_DEFAULT
+    if not url and any(getattr(target, name) is not None for name in MEANS_LOCAL):
+        url = (LOCAL_DEFAULT,)
     stream = target.stream
     if target.endpoint_type == "embeddings":
         stream = False
     elif stream is None:
         stream = True
     api_key = target.api_key
-    if api_key is None and url is not None:
+    if api_key is None and url:
         api_key = os.environ.get("OPENAI_API_KEY") or None
     if api_key is not None:
         api_key = api_key.strip()  # a key from a mounted file ends in a newline
     return replace(target, url=url, stream=stream, api_key=api_key)
+
+
+def _limits(limits: Limits, target: Target) -> None:
+    if limits.timeout_first_token_s is not None and not target.stream:
+        raise ConfigError("--timeout-first-token needs a stream; use --timeout-total")
+    if limits.stop_after_errors is not None:
+        error_limit(limits.stop_after_errors)
+
+
+def error_limit(text: str) -> tuple[int | None, float | None]:
+    """(count, percent) of '20' or '5%': one of them is None. Raises ConfigError."""
+    number = text.strip().removesuffix("%")
+    try:
+        value = float(number) if text.strip().endswith("%") else int(number)
+    except ValueError:
+        value = -1
+    if text.strip().endswith("%") and 0 < value <= 100:
+        return None, value
+    if isinstance(value, int) and value >= 1:
+        return value, None
+    raise ConfigError(f"--stop-after-errors {text}: must be a number of requests like 20 or a share like 5%")
 
 
 def _load(load: Load) -> tuple[Load, str]:
@@ -302,7 +324,12 @@ def public_extra(items: Sequence[str]) -> list[str]:
     return found
 
 
-PUBLIC: Mapping[str, Any] = {"url": public_url, "endpoint": public_url, "extra": public_extra}
+def public_urls(urls: Sequence[str]) -> list[str]:
+    """`public_url` of each."""
+    return [public_url(url) for url in urls]
+
+
+PUBLIC: Mapping[str, Any] = {"url": public_urls, "endpoint": public_url, "extra": public_extra}
 
 
 def public(config: RunConfig) -> dict[str, Any]:
@@ -355,7 +382,7 @@ def demo(given: Given) -> Given:
     """Without a server and without a load it is a demonstration: a quick look, some seconds long."""
     load = {"concurrency": DEMO_STREAMS, "request_count": DEMO_REQUESTS}
     says_load = {"request_rate", "duration_s", *load} & given.named
-    if resolve(given)[0].target.url is not None or says_load:
+    if resolve(given)[0].target.url or says_load:
         return given
     workload = given.config.workload if "osl" in given.named else replace(given.config.workload, osl=DEMO_OSL)
     return Given(replace(given.config, load=replace(given.config.load, **load), workload=workload), given.named)

@@ -48,16 +48,16 @@ class Target:
     """The server and how to speak to it."""
 
     url: Annotated[
-        str | None,
+        tuple[str, ...],
         Opt(
-            "server address, with or without /v1",
+            "server address, with or without /v1, or unix:///path; several take turns",
             metavar="URL",
             default="the embedded engine",
             front=True,
             aliases=("-u",),
             habits=("--base-url",),
         ),
-    ] = None
+    ] = ()
     model: Annotated[
         str | None,
         Opt("model name to ask for", metavar="NAME", default="the server's first", front=True, aliases=("-m",)),
@@ -89,6 +89,14 @@ class Target:
             habits=("--extra-inputs", "--extra-body"),
         ),
     ] = ()
+    transport: Annotated[
+        str,
+        Opt(
+            "wire (kernel stamps), aiohttp (proxies) or openai (what a user of the SDK feels)",
+            metavar="NAME",
+            choices=("wire", "aiohttp", "openai"),
+        ),
+    ] = "wire"
     service_kind: Annotated[str | None, Opt("kind of service; only openai", metavar="KIND", choices=("openai",))] = None
     ca_cert: Annotated[str | None, Opt("PEM file of the authority to trust", metavar="FILE")] = None
     insecure_tls: Annotated[bool, Opt("do not check the server's certificate")] = False
@@ -236,6 +244,28 @@ class Limits:
     idle_timeout_s: Annotated[
         float, Opt("give up a silent response after (covers the first token)", unit="s", above=0)
     ] = 300.0
+    timeout_first_token_s: Annotated[
+        float | None, Opt("give up a stream without a token after", unit="s", above=0, default="none")
+    ] = None
+    timeout_total_s: Annotated[
+        float | None,
+        Opt(
+            "give up a request after",
+            unit="s",
+            above=0,
+            default="none",
+            habits=("--request-timeout-seconds", "--timeout"),
+        ),
+    ] = None
+    stop_after_errors: Annotated[
+        str | None,
+        Opt(
+            "end the run at so many failed requests, or at such a share of them once 20 have ended",
+            metavar="N|P%",
+            default="never",
+            habits=("--max-errors",),
+        ),
+    ] = None
     retry: Annotated[
         bool, Opt("send once more when a kept-alive connection closed without a byte", negative="--no-retry")
     ] = True
@@ -252,6 +282,7 @@ class Output:
     save_inputs: Annotated[bool, Opt("write the request bodies to inputs.jsonl")] = False
     save_outputs: Annotated[bool, Opt("write the answers' texts to outputs.jsonl")] = False
     json: Annotated[bool, Opt("print the summary as JSON and nothing else", front=True)] = False
+    strict: Annotated[bool, Opt("exit with 4 when the run's verdict is INVALID", front=True)] = False
     quiet: Annotated[bool, Opt("no progress line", aliases=("-q",))] = False
     yes: Annotated[bool, Opt("send a large load to a public address without asking", aliases=("-y",))] = False
 

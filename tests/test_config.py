@@ -82,9 +82,9 @@ def test_a_rate_has_no_cap_unless_asked() -> None:
 
 
 def test_a_server_is_meant_when_one_is_hinted_at() -> None:
-    assert resolved().target.url is None
+    assert resolved().target.url == ()
     for name, value in {"model": "m", "tokenizer": "t", "api_key": "k", "service_kind": "openai"}.items():
-        assert resolved(**{name: value}).target.url == "http://localhost:8000"
+        assert resolved(**{name: value}).target.url == ("http://localhost:8000",)
 
 
 def test_the_demo() -> None:
@@ -167,13 +167,13 @@ def test_no_such_profile_lists_those_there_are() -> None:
 
 def test_secrets_do_not_show() -> None:
     named = {
-        "url": "http://user:pw1@x/v1?api-version=3&api-key=pw2&sig=pw3",
+        "url": ("http://user:pw1@x/v1?api-version=3&api-key=pw2&sig=pw3",),
         "api_key": "pw4",
         "header": ("X-Token: pw5",),
         "request_count": "3",
     }
     shown = config.public(config.load(named, ()).config)
-    assert shown["target"]["url"] == "http://***@x/v1?api-version=3&api-key=***&sig=***"
+    assert shown["target"]["url"] == ["http://***@x/v1?api-version=3&api-key=***&sig=***"]
     assert shown["target"]["header"] == ["X-Token: ***"]
     assert shown["load"]["request_count"] == 3
     command = " ".join(config.quoted(config.command_line(named, ("vllm",))))

@@ -156,7 +156,7 @@ def test_a_profile(name: str, run: Runner, fast: Simulator) -> None:
     first = config.profile_text(name).splitlines()[0]
     assert first.startswith("# ")
     assert first.endswith(".")
-    if config.load({}, (name,)).config.target.url is not None:
+    if config.load({}, (name,)).config.target.url:
         assert ("; run against vLLM" if name == "vllm" else "not yet run against a real") in first
     ran = run("profile", "--config", name, "--url", fast.url, "-c", "2", "-n", "3", "--osl", "3", "-q")
     assert ran.code == 0, ran.err

@@ -1,42 +1,29 @@
 """One small request before any load: is the server there, does it take what we will send, what does it report?
 
-Plain blocking calls (http.client) over the pinned address, outside of the log. What is learnt decides the bodies: the
-model's name, which field limits the output, whether `ignore_eos` is taken, how many tokens the template adds and,
-without a tokenizer of our own, how many tokens a common word has.
+What is learnt decides the bodies: the model's name, which field limits the output, whether `ignore_eos` is taken, how
+many tokens the template adds and, without a tokenizer of our own, how many tokens a common word has.
 """
 
-import http.client
-import socket
-import ssl
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import orjson
 
 from genbench.clock import now_ns
 from genbench.datasets import synthetic
-from genbench.decode import ResponseDecoder
+from genbench.engine.prober import Prober
 from genbench.errors import ConfigError, GenbenchError, TargetError
 from genbench.options import RunConfig
 from genbench.plan import Facts, body_options
-from genbench.transport.address import Url, pin
-from genbench.transport.connection import tls_message
-from genbench.types import MISSING, Endpoint, Outcome, Record, Reply, Sample
+from genbench.types import MISSING, Endpoint, Record, Sample
 
-TIMEOUT_S = 10.0
-EVENTS = 16
 TOKENS = 4
 SOME_WORDS = 128
 PATIENCE_NS = 1_000_000_000
 CUT_SHORT = 0.7  # all words cannot have so much less on average than some of them
 LENGTH_FIELDS = ("max_tokens", "max_completion_tokens", "min_tokens")
 CHARACTERS_OFF = 4  # a server that counts characters may add a few special tokens
-RETRIED = (429, 503)
-POLL_S = 0.5
-UNANSWERED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,141 +32,12 @@ class Found:
 
     facts: Facts
     family: int
-    sockaddr: tuple[Any, ...]
+    sockaddr: Any
     models: tuple[str, ...] = ()
     version: str = ""
     template_tokens: int | None = None
     time_to_ready_s: float = 0.0
     notes: tuple[str, ...] = field(default=())
-
-
-class Prober:
-    """Asks one server; keeps the address that answered."""
-
-    def __init__(
-        self, url: Url, headers: Mapping[str, str], tls: ssl.SSLContext | None, wait_s: float, *, patient: bool
-    ) -> None:
-        """`patient`: a refused connection, too, is asked again (the user said how long to wait)."""
-        self.url = url
-        self._headers = dict(headers)
-        self._tls = tls
-        self._began = time.monotonic()
-        self._until = self._began + wait_s
-        while True:
-            try:
-                self.family, self.sockaddr = pin(self.url, TIMEOUT_S)
-                break
-            except TargetError:
-                if not patient or time.monotonic() > self._until:
-                    raise
-                time.sleep(POLL_S)
-
-    def get(self, path: str) -> Any:
-        """Decoded answer of a GET, None for anything but a 200 with JSON."""
-        try:
-            status, body = self._call("GET", path, None)
-            return orjson.loads(body) if status == 200 else None
-        except (OSError, http.client.HTTPException, orjson.JSONDecodeError):
-            return None  # optional questions: a server need not know them
-
-    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Decoded answer of a POST. Raises OSError or ValueError."""
-        status, answer = self._call("POST", path, body)
-        if status != 200:
-            raise ValueError(f"HTTP {status}")
-        found = orjson.loads(answer)
-        if not isinstance(found, dict):
-            raise ValueError("no JSON object")
-        return found
-
-    def _call(self, method: str, path: str, body: dict[str, Any] | None) -> tuple[int, bytes]:
-        connection = self._connect()
-        try:
-            data = None if body is None else orjson.dumps(body)
-            connection.request(method, self.url.path(path), data, self._headers)
-            response = connection.getresponse()
-            return response.status, response.read()
-        finally:
-            connection.close()
-
-    def _connect(self) -> http.client.HTTPConnection:
-        connection = http.client.HTTPConnection(self.url.host, self.url.port, timeout=TIMEOUT_S)
-        plain = socket.create_connection(self.sockaddr[:2], TIMEOUT_S)
-        if self._tls is None:
-            connection.sock = plain
-            return connection
-        try:
-            connection.sock = self._tls.wrap_socket(plain, server_hostname=self.url.host)
-        except OSError:
-            plain.close()
-            raise
-        return connection
-
-    def ask(
-        self, path: str, endpoint: Endpoint, sample: Sample, options: Mapping[str, Any], *, once: bool = False
-    ) -> tuple[Record, float]:
-        """One request through the same decoder as the run's; answers 429 and 503 are asked again until ready.
-
-        `once`: a slow answer is not asked for again.
-
-        Returns the record and the seconds it took. Raises TargetError when nothing usable comes back in time.
-        """
-        unanswered = 0
-        while True:
-            try:
-                record, seconds = self._ask_once(path, endpoint, sample, options)
-            except ssl.SSLError as error:
-                raise TargetError(
-                    f"no TLS with {self.url.netloc}: {tls_message(error)}; see --ca-cert and --insecure-tls"
-                ) from error
-            except TimeoutError as error:
-                if once or time.monotonic() > self._until:
-                    raise TargetError(f"{self.url.netloc} did not answer a small request in {TIMEOUT_S:g} s") from error
-                continue
-            except (OSError, http.client.HTTPException) as error:
-                unanswered += 1
-                if unanswered == UNANSWERED:
-                    raise TargetError(f"{self.url.netloc} gives no HTTP answer ({error}); check the port") from error
-                time.sleep(POLL_S)
-                continue
-            if record.status not in RETRIED:
-                return record, seconds
-            if time.monotonic() > self._until:
-                raise TargetError(f"{self.url.netloc} is not ready: {record.error}; wait longer with --wait-ready 10m")
-            time.sleep(POLL_S)
-
-    def _ask_once(
-        self, path: str, endpoint: Endpoint, sample: Sample, options: Mapping[str, Any]
-    ) -> tuple[Record, float]:
-        record, reply = Record(inputs=max(1, len(sample.texts))), Reply()
-        decoder = ResponseDecoder(record, endpoint)
-        connection = self._connect()
-        try:
-            began = now_ns()
-            connection.request(
-                "POST", self.url.path(path), orjson.dumps(endpoint.build(sample, options)), self._headers
-            )
-            response = connection.getresponse()
-            reply.status = response.status
-            reply.content_type = response.getheader("content-type", "")
-            try:
-                while data := response.read1(1 << 16):
-                    reply.chunks.append((now_ns(), data))
-                    decoder.feed(reply)
-                    if len(record.event_ns) >= EVENTS:  # a server that ignores our limit would go on for ever
-                        reply.outcome = Outcome.CANCELLED
-                        break
-            except (http.client.HTTPException, ConnectionError) as error:  # the run itself will say how often
-                reply.outcome, reply.error = Outcome.TRUNCATED, str(error)
-            decoder.finish(reply)
-            return record, (now_ns() - began) / 1e9
-        finally:
-            connection.close()
-
-    @property
-    def waited_s(self) -> float:
-        """Seconds since the first try."""
-        return time.monotonic() - self._began
 
 
 def preflight(
@@ -198,7 +56,7 @@ def preflight(
             _judge(record, prober, path, "")
         models = _models(prober)  # it may have been loading until now
         if not models:
-            raise ConfigError(f"{prober.url.netloc} lists no models at /v1/models; name one with --model")
+            raise ConfigError(f"{prober.url.where} lists no models at /v1/models; name one with --model")
         model = models[0]
     facts, record, seconds, notes = _negotiate(config, prober, path, endpoint, model, models)
     ready_s = prober.waited_s - seconds
@@ -241,6 +99,16 @@ def preflight(
         time_to_ready_s=ready_s,
         notes=tuple(notes),
     )
+
+
+def check_too(config: RunConfig, prober: Prober, path: str, endpoint: Endpoint, facts: Facts) -> None:
+    """One small request to another of several servers: it must take what the first one took.
+
+    Raises TargetError or ConfigError, as `preflight` does.
+    """
+    limit = None if config.target.endpoint_type == "embeddings" else TOKENS
+    record, _ = prober.ask(path, endpoint, _small(config), _small_options(config, facts, limit))
+    _judge(record, prober, path, facts.model, _models(prober))
 
 
 def _models(prober: Prober) -> tuple[str, ...]:
@@ -293,7 +161,7 @@ def _negotiate(
 
 
 def _judge(record: Record, prober: Prober, path: str, model: str, models: Sequence[str] = ()) -> None:
-    where = prober.url.netloc
+    where = prober.url.where
     if record.status in (401, 403):
         raise ConfigError(f"{where} refuses the key ({record.error}); give --api-key or OPENAI_API_KEY")
     if record.status == 404 and "model" in record.error.lower():

@@ -36,8 +36,7 @@ def header(prepared: Prepared, command: list[str]) -> dict[str, Any]:
             "ignore_eos": facts.ignore_eos,
             "latency_s": facts.latency_s,
             "time_to_ready_s": prepared.found.time_to_ready_s,
-            "address": str(prepared.found.sockaddr[0]),
-            "port": prepared.found.sockaddr[1],
+            "addresses": [_address(one.sockaddr) for one in prepared.addresses],
         },
         "tokenizer": prepared.tokenizer.name if prepared.tokenizer is not None else None,
         "notes": list(prepared.notes),
@@ -49,6 +48,10 @@ def header(prepared: Prepared, command: list[str]) -> dict[str, Any]:
             "packages": {name: _version(name) for name in PACKAGES},
         },
     }
+
+
+def _address(sockaddr: Any) -> str:
+    return sockaddr if isinstance(sockaddr, str) else f"{sockaddr[0]} port {sockaddr[1]}"
 
 
 def _version(package: str) -> str | None:

@@ -1,18 +1,29 @@
 """Everything that is fixed before the clock starts: options looked at, the server asked, the plan built."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from genbench import registry
-from genbench.engine.preflight import Found, Prober, preflight
+from genbench.engine.preflight import Found, check_too, preflight
+from genbench.engine.prober import Prober
 from genbench.errors import ConfigError
 from genbench.metrics import slo
-from genbench.options import RunConfig
+from genbench.options import RunConfig, Target
 from genbench.plan import BuiltRequests, build
 from genbench.tokens import Tokenizer
 from genbench.tokens import load as load_tokenizer
-from genbench.transport.address import is_public, parse_headers, parse_url, request_head, request_headers, tls_context
-from genbench.transport.wire import Address
+from genbench.transport.address import (
+    is_public,
+    parse_headers,
+    parse_proxy,
+    parse_url,
+    proxy_of,
+    request_head,
+    request_headers,
+    tls_context,
+)
+from genbench.transport.exchange import Address
 from genbench.types import OPEN_ENDED, Endpoint, Plan
 
 LARGE_TOKENS = 1_000_000
@@ -25,7 +36,7 @@ class Prepared:
     config: RunConfig
     ends: str
     endpoint: Endpoint
-    address: Address
+    addresses: tuple[Address, ...]
     found: Found
     tokenizer: Tokenizer | None
     plan: Plan
@@ -33,8 +44,10 @@ class Prepared:
     simulated: bool
 
 
-def prepare(resolved: RunConfig, ends: str, demo_url: str | None, named: frozenset[str]) -> Prepared:
-    """Look at everything that can be wrong, ask the server, build the plan.
+def prepare(
+    resolved: RunConfig, ends: str, demo_url: str | None, named: frozenset[str], say: Callable[[str], None]
+) -> Prepared:
+    """Look at everything that can be wrong, ask the servers, build the plan; `say` hears when one is waited for.
 
     Raises ConfigError, DatasetError or TargetError; no load has been sent then.
     """
@@ -42,14 +55,10 @@ def prepare(resolved: RunConfig, ends: str, demo_url: str | None, named: frozens
         slo.parse(text)
     target = resolved.target
     endpoint = registry.load("endpoints", target.endpoint_type)
-    url = parse_url(demo_url or target.url or "", endpoint.PATH)
-    path = endpoint.PATH
-    if target.endpoint:
-        path = "/" + target.endpoint.lstrip("/")
-    headers = request_headers(url, target.api_key, parse_headers(target.header))
-    head = request_head(url.path(path), headers)
-    tls = tls_context(url, target.ca_cert, insecure=target.insecure_tls)
-    prober = Prober(url, headers, tls, target.wait_ready_s, patient="wait_ready_s" in named)
+    path = "/" + (target.endpoint or endpoint.PATH).lstrip("/")
+    wait = Waiting(target, patient="wait_ready_s" in named, say=say)
+    places = [_place(text, endpoint, path, target, wait) for text in ([demo_url] if demo_url else target.url)]
+    prober = places[0].prober
     tokenizer, missing = None, ""
     if target.tokenizer is not None:
         tokenizer, missing = load_tokenizer(
@@ -57,11 +66,57 @@ def prepare(resolved: RunConfig, ends: str, demo_url: str | None, named: frozens
         )
     count = tokenizer.count if tokenizer is not None and tokenizer.local else None
     found = preflight(resolved, prober, path, endpoint, count)
+    for place in places[1:]:
+        check_too(resolved, place.prober, path, endpoint, found.facts)
     plan = build(resolved, found.facts, endpoint, tokenizer)
-    _ask_before_a_large_load(resolved, plan, found)
-    address = Address(url.host, found.family, found.sockaddr, head, tls)
-    notes = tuple(note for note in (missing, *found.notes, *plan.notes) if note)
-    return Prepared(resolved, ends, endpoint, address, found, tokenizer, plan, notes, demo_url is not None)
+    addresses = tuple(place.address for place in places)
+    _ask_before_a_large_load(resolved, plan, addresses)
+    notes = tuple(note for note in (missing, places[0].note, *found.notes, *plan.notes) if note)
+    return Prepared(resolved, ends, endpoint, addresses, found, tokenizer, plan, notes, demo_url is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How long a server may take to be ready, and who hears of it."""
+
+    target: Target
+    patient: bool
+    say: Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One of the servers: how to ask it and how to send to it."""
+
+    prober: Prober
+    address: Address
+    note: str
+
+
+def _place(text: str, endpoint: Endpoint, path: str, target: Target, wait: Waiting) -> Place:
+    """Take a --url apart, find its address and the way to it. Raises ConfigError or TargetError."""
+    url = parse_url(text, endpoint.PATH)
+    headers = request_headers(url, target.api_key, parse_headers(target.header))
+    head = request_head(url.path(path), headers)
+    tls = tls_context(url, target.ca_cert, insecure=target.insecure_tls)
+    proxy, note = proxy_of(url), ""
+    if proxy and target.transport == "wire":
+        note = (
+            f"the environment names a proxy for {url.where}; the wire transport goes there directly, "
+            "--transport aiohttp goes through it"
+        )
+        proxy = ""
+    prober = Prober(
+        url,
+        headers,
+        tls,
+        target.wait_ready_s,
+        patient=wait.patient,
+        proxy=parse_proxy(proxy) if proxy else None,
+        say=wait.say,
+    )
+    address = Address(url.host, prober.family, prober.sockaddr, head, tls, url.full(path), headers, proxy)
+    return Place(prober, address, note)
 
 
 def announce(prepared: Prepared) -> Iterator[str]:
@@ -70,7 +125,7 @@ def announce(prepared: Prepared) -> Iterator[str]:
     who = (
         "the embedded engine (SIMULATED)"
         if prepared.simulated
-        else prepared.address.head.split(b"Host: ")[1].split(b"\r")[0].decode()
+        else ", ".join(_named(address) for address in prepared.addresses)
     )
     yield f"{target.endpoint_type} on {who}, model {prepared.found.facts.model}"
     if load.request_rate is None:
@@ -106,14 +161,19 @@ def expected_tokens(plan: Plan) -> tuple[int, int, int]:
     return round(inputs * scale), round(outputs * scale), len(plan.requests)
 
 
-def _ask_before_a_large_load(resolved: RunConfig, plan: Plan, found: Found) -> None:
-    if resolved.output.yes or not is_public(found.sockaddr):
+def _named(address: Address) -> str:
+    return address.sockaddr if isinstance(address.sockaddr, str) else urlsplit(address.url).netloc
+
+
+def _ask_before_a_large_load(resolved: RunConfig, plan: Plan, addresses: Sequence[Address]) -> None:
+    public = [address.sockaddr[0] for address in addresses if is_public(address.sockaddr)]
+    if resolved.output.yes or not public:
         return
     inputs, outputs, _ = expected_tokens(plan)
     open_ended = len(plan.requests) == OPEN_ENDED
     if open_ended or inputs + outputs > LARGE_TOKENS:
         size = "an unknown number of" if open_ended else f"up to {_short(inputs + outputs)}"
-        raise ConfigError(f"this sends {size} tokens to the public address {found.sockaddr[0]}; add --yes to do it")
+        raise ConfigError(f"this sends {size} tokens to the public address {public[0]}; add --yes to do it")
 
 
 def _short(number: int) -> str:

@@ -28,8 +28,9 @@ from genbench.studies import amend, simulated
 from genbench.studies.header import header
 from genbench.studies.prepare import Prepared, announce, prepare
 from genbench.studies.report import rebuild
+from genbench.transport.exchange import Timeouts
 from genbench.transport.poller import Poller
-from genbench.transport.wire import Timeouts, WireTransport, raise_file_limit
+from genbench.transport.wire import WireTransport, raise_file_limit
 from genbench.types import Record
 
 MAX_PREOPENED = 256
@@ -53,9 +54,9 @@ def profile(given: config.Given, command: list[str], screen: Screen) -> Run:
     resolved, ends = config.resolve(given)
     scrub = Scrubber(resolved.target)
     signal.signal(signal.SIGTERM, _as_ctrl_c)
-    with simulated.engine() if resolved.target.url is None else contextlib.nullcontext(None) as demo_url:
+    with simulated.engine() if not resolved.target.url else contextlib.nullcontext(None) as demo_url:
         try:
-            prepared = prepare(resolved, ends, demo_url, given.named)
+            prepared = prepare(resolved, ends, demo_url, given.named, screen.say)
         except GenbenchError as error:
             raise type(error)(scrub(str(explain(error, "url" in given.named)))) from error
         folder = _folder(prepared)
@@ -92,7 +93,7 @@ class Scrubber:
     def __init__(self, target: Target) -> None:
         values = [line.partition(":")[2] for line in target.header]
         words = {target.api_key or "", *(word for value in values for word in (value.strip(), *value.split()))}
-        words |= {value for _, value in parse_qsl(urlsplit(target.url or "").query)}
+        words |= {value for url in target.url for _, value in parse_qsl(urlsplit(url).query)}
         self._secrets = sorted((word for word in words if len(word) >= SECRET_LENGTH), key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
@@ -151,7 +152,7 @@ async def _run(
     poller = Poller(loop)
     timeouts = Timeouts(round(settings.limits.connect_timeout_s * 1e9), round(settings.limits.idle_timeout_s * 1e9))
     wanted = _connections(prepared, screen)
-    transport = WireTransport(loop, poller, prepared.address, timeouts, retry=settings.limits.retry)
+    transport = WireTransport(loop, poller, prepared.addresses, timeouts, retry=settings.limits.retry)
     live = Live()
     texts: dict[int, Any] = {}
     saver = amend.TextSaver(writer.path.parent, settings.output, prepared.plan)
@@ -174,7 +175,7 @@ async def _run(
     try:
         facts = await engine.run()
     finally:
-        transport.close()
+        await transport.close()
         poller.close()
         saver.close()
         for number in presses:

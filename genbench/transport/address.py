@@ -2,6 +2,7 @@
 
 `http://host:8000`, `http://host:8000/v1` and `http://host:8000/v1/chat/completions` all mean the same server; a query
 string is kept and goes with every request. A name is resolved once and the address that answers is pinned.
+`unix:///run/server.sock` is HTTP over that socket. What the environment says of proxies is read here, too.
 """
 
 import ipaddress
@@ -11,7 +12,8 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from genbench import __version__
 from genbench.config import public_url
@@ -24,13 +26,17 @@ CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 @dataclass(frozen=True, slots=True)
 class Url:
-    """A server's address taken apart; `base` is the path before /v1, without a slash at its end."""
+    """A server's address taken apart; `base` is the path before /v1, without a slash at its end.
+
+    `socket` is the file of a unix socket, empty for an address with host and port.
+    """
 
     scheme: str
     host: str
     port: int
     base: str
     query: str
+    socket: str = ""
 
     def path(self, endpoint: str) -> str:
         """The request target of a path like /v1/models on this server."""
@@ -39,11 +45,22 @@ class Url:
     @property
     def netloc(self) -> str:
         """host:port as in a Host header, the port left out where it is the scheme's own."""
+        if self.socket:
+            return self.host
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
 
+    @property
+    def where(self) -> str:
+        """The server in a message."""
+        return str(self) if self.socket else self.netloc
+
+    def full(self, endpoint: str) -> str:
+        """What a library takes as the URL of a path like /v1/models."""
+        return f"{self.scheme}://{self.netloc}{self.path(endpoint)}"
+
     def __str__(self) -> str:
-        return f"{self.scheme}://{self.netloc}{self.base}"
+        return f"unix://{self.socket}" if self.socket else f"{self.scheme}://{self.netloc}{self.base}"
 
 
 def parse_url(text: str, endpoint: str) -> Url:
@@ -58,6 +75,10 @@ def parse_url(text: str, endpoint: str) -> Url:
         port = parts.port
     except ValueError as error:
         raise ConfigError(f"--url {text}: {error}; give something like http://localhost:8000") from error
+    if parts.scheme == "unix":
+        if parts.netloc or not parts.path:
+            raise ConfigError(f"--url {text} names no socket file; give three slashes, like unix:///run/server.sock")
+        return Url("http", "localhost", PORTS["http"], "", parts.query, unquote(parts.path))
     if parts.scheme not in PORTS or not parts.hostname:
         raise ConfigError(f"--url {text} is no http or https address; give something like http://localhost:8000")
     if parts.username or parts.password:
@@ -125,19 +146,44 @@ def request_head(path: str, headers: Mapping[str, str]) -> bytes:
         ) from error
 
 
-def pin(url: Url, timeout_s: float) -> tuple[int, tuple[Any, ...]]:
+def proxy_of(url: Url) -> str:
+    """The proxy that the environment names for this server (http_proxy, https_proxy, no_proxy); empty for none."""
+    if url.socket or proxy_bypass(url.netloc) or proxy_bypass(url.host):
+        return ""
+    return getproxies().get(url.scheme, "")
+
+
+def parse_proxy(text: str) -> Url:
+    """A proxy's address taken apart. Raises ConfigError when it is no http address."""
+    parts = urlsplit(text if "://" in text else f"http://{text}")
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if parts.scheme != "http" or not parts.hostname or port == 0:
+        raise ConfigError(f"the proxy {public_url(text)} is no http://host:port; look at http_proxy and https_proxy")
+    return Url("http", parts.hostname, port or PORTS["http"], "", "")
+
+
+def pin(url: Url, timeout_s: float, *, proxy: bool = False) -> tuple[int, Any]:
     """The first of the name's addresses that accepts a connection, as (family, sockaddr).
 
-    Raises TargetError when the name is unknown or nobody answers. For localhost ::1 is tried before 127.0.0.1.
+    `proxy`: it is one, for the messages. Raises TargetError when the name is unknown or nobody answers. For localhost
+    ::1 is tried before 127.0.0.1.
     """
-    try:
-        found = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise TargetError(f"the name {url.host} cannot be resolved; check --url") from error
+    if url.socket:
+        found: list[tuple[int, Any]] = [(socket.AF_UNIX, url.socket)]
+    else:
+        check = "check http_proxy and https_proxy" if proxy else "check --url"
+        try:
+            names = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise TargetError(f"the name {url.host} cannot be resolved; {check}") from error
+        found = [(family, sockaddr) for family, _, _, _, sockaddr in names]
     if url.host == "localhost":
         found.sort(key=lambda entry: entry[0] != socket.AF_INET6)
     last: OSError | None = None
-    for family, _, _, _, sockaddr in found:
+    for family, sockaddr in found:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.settimeout(timeout_s)
             try:
@@ -147,10 +193,14 @@ def pin(url: Url, timeout_s: float) -> tuple[int, tuple[Any, ...]]:
                 continue
             return family, sockaddr
     why = (last.strerror or str(last)).lower() if last is not None else "no address"
-    raise TargetError(f"no server at {url.netloc} ({why}); start it or check --url")
+    if proxy:
+        raise TargetError(f"no proxy at {url.netloc} ({why}); start it, or unset http_proxy and https_proxy")
+    raise TargetError(f"no server at {url.where} ({why}); start it or check --url")
 
 
-def is_public(sockaddr: tuple[Any, ...]) -> bool:
-    """Whether an address is neither loopback nor private."""
+def is_public(sockaddr: Any) -> bool:
+    """Whether an address is neither loopback nor private; a unix socket is not."""
+    if isinstance(sockaddr, str):
+        return False
     address = ipaddress.ip_address(str(sockaddr[0]).partition("%")[0])
     return not (address.is_loopback or address.is_private or address.is_link_local)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from genbench.clock import now_ns
-from genbench.transport.exchange import Exchange
+from genbench.transport.exchange import Address, Exchange
 from genbench.transport.poller import READ, WRITE
 from genbench.transport.stamps import Stamps
 from genbench.transport.tls import TlsSession
@@ -27,12 +27,14 @@ from genbench.types import MISSING, Outcome
 if TYPE_CHECKING:
     from genbench.transport.wire import WireTransport
 
+UNIX = getattr(socket, "AF_UNIX", None)
+FULL_S = 0.002
 FRESH_NS = 200_000  # less than any keep-alive timer
 CONNECTING, HANDSHAKE, IDLE, BUSY, CLOSED = range(5)
 
 
 class Connection:
-    """A socket to the pinned address; belongs to a `WireTransport`."""
+    """A socket to one of the pool's addresses (`target` is its place among them)."""
 
     __slots__ = (
         "_complete",
@@ -54,14 +56,17 @@ class Connection:
         "pool",
         "start_ns",
         "state",
+        "target",
         "tcp_end_ns",
         "tls",
         "tls_end_ns",
     )
 
-    def __init__(self, pool: "WireTransport", number: int) -> None:
+    def __init__(self, pool: "WireTransport", number: int, target: int) -> None:
+        address = pool.addresses[target]
         self.pool = pool
         self.id = number
+        self.target = target
         self.exchange: Exchange | None = None
         self.answers = 0
         self.pending = memoryview(b"")
@@ -72,22 +77,28 @@ class Connection:
         self._stamp_ns = self.start_ns
         self._reset()
         self._parser: Any = HttpResponseParser(self)
-        self.tls = (
-            TlsSession(pool.address.tls, server_hostname=pool.address.host) if pool.address.tls is not None else None
-        )
+        self.tls = TlsSession(address.tls, server_hostname=address.host) if address.tls is not None else None
         self.state = CONNECTING
-        self._sock = socket.socket(pool.address.family, socket.SOCK_STREAM)
+        self._sock = socket.socket(address.family, socket.SOCK_STREAM)
         self._sock.setblocking(False)
         self.fd = self._sock.fileno()
-        Stamps.enable(self._sock)
-        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        code = self._sock.connect_ex(pool.address.sockaddr)
-        if code not in (0, errno.EINPROGRESS, errno.EWOULDBLOCK):
-            pool.loop.call_soon(self._failed, Outcome.CONNECT_ERROR, os.strerror(code))
-            return
-        pool.poller.watch(self.fd, self, WRITE)
+        if address.family != UNIX:  # the kernel stamps no segments there, for there are none
+            Stamps.enable(self._sock)
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._connect(address)
 
     # -- coming up ----------------------------------------------------------------------------------------------------
+
+    def _connect(self, address: Address) -> None:
+        if self.state == CLOSED:  # given up while the server's queue was full
+            return
+        code = self._sock.connect_ex(address.sockaddr)
+        if code == errno.EAGAIN and address.family == UNIX:  # its queue is full: nothing tells when it no longer is
+            self.pool.loop.call_later(FULL_S, self._connect, address)
+        elif code in (0, errno.EINPROGRESS, errno.EWOULDBLOCK):
+            self.pool.poller.watch(self.fd, self, WRITE)
+        else:
+            self.pool.loop.call_soon(self._failed, Outcome.CONNECT_ERROR, os.strerror(code))
 
     def ready(self, mask: int) -> None:
         """Called by the poller."""

@@ -4,15 +4,43 @@ The transport fills `reply` and the clock points of `record`, calls `arrived(exc
 decode and `done(exchange)` exactly once, when the response has ended, whichever way. Nothing here decodes.
 """
 
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from genbench.types import Record, Reply, Request
+from genbench.types import Outcome, Record, Reply, Request
 
 if TYPE_CHECKING:
     from genbench.decode import ResponseDecoder
 
 Callback = Callable[["Exchange"], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One target: a name resolved once and pinned, and everything a request to it carries but its body.
+
+    `sockaddr` is a path for AF_UNIX. `head` is the request's head up to where the body length goes, for a transport
+    that writes its own bytes; `url` and `headers` say the same to one that does not. `proxy` is what stands between.
+    """
+
+    host: str
+    family: int
+    sockaddr: Any
+    head: bytes
+    tls: ssl.SSLContext | None = None
+    url: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    proxy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """In ns: to get a connection (TCP and TLS), and between two reads of a response (the first included)."""
+
+    connect_ns: int
+    idle_ns: int
 
 
 class Exchange:
@@ -34,7 +62,7 @@ class Exchange:
 
 
 class Transport(Protocol):
-    """Bytes out, (time, bytes) in."""
+    """Bytes out, (time, bytes) in. `exchange.record.target` says to which of its addresses."""
 
     async def open(self, connections: int) -> list[int]:
         """Open so many connections ahead; returns how long each took in ns. Failures show in the requests later."""
@@ -42,11 +70,13 @@ class Transport(Protocol):
     def send(self, exchange: Exchange) -> None:
         """Start a request; never raises for what the network does."""
 
-    def cancel(self, exchange: Exchange) -> None:
-        """Give an exchange up: it ends as `cancelled` with what had arrived."""
+    def cancel(
+        self, exchange: Exchange, outcome: Outcome = Outcome.CANCELLED, why: str = "cancelled by the client"
+    ) -> None:
+        """Give an exchange up: it ends with this outcome and what had arrived."""
 
-    def close(self) -> None:
-        """Close every connection."""
+    async def close(self) -> None:
+        """Close every connection; nothing is reported any more."""
 
     def facts(self) -> dict[str, Any]:
         """For the run's header: name, source of the time stamps, counts of what went differently."""

@@ -1,21 +1,20 @@
 """The wire transport: our own sockets, the kernel's stamps, httptools for the framing.
 
-Holds the pool of connections to one pinned address: idle ones are used last-in first-out and looked at before use,
-new ones are opened on demand with at most `CONNECTS` under way. A request is sent a second time only when its
+Holds the pool of connections to pinned addresses: idle ones are used last-in first-out and looked at before use, new
+ones are opened on demand with at most `CONNECTS` under way. A request is sent a second time only when its
 connection had carried an answer or sat idle and then closed without a byte: that is a race with the server's keep-alive
 timer, not an answer. `sent_ns` stays the first.
 Failures met inside `send` are reported in the loop's next turn, so the engine may send from within `done`.
 """
 
 import asyncio
-import ssl
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 from genbench.clock import now_ns
 from genbench.transport.connection import BUSY, CONNECTING, HANDSHAKE, IDLE, Connection
-from genbench.transport.exchange import Exchange
+from genbench.transport.exchange import Address, Exchange, Timeouts
 from genbench.transport.poller import Poller
 from genbench.transport.stamps import Stamps
 from genbench.types import MISSING, Outcome
@@ -23,55 +22,42 @@ from genbench.types import MISSING, Outcome
 CONNECTS = 128
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where to connect: a name resolved once and pinned, and TLS if any. `head` ends where the body length goes."""
-
-    host: str
-    family: int
-    sockaddr: tuple[Any, ...]
-    head: bytes
-    tls: ssl.SSLContext | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """In ns: to get a connection (TCP and TLS), and between two reads of a response (the first included)."""
-
-    connect_ns: int
-    idle_ns: int
-
-
 class WireTransport:
-    """See `exchange.Transport`; one address, any number of connections."""
+    """See `exchange.Transport`; any number of connections to each address."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, poller: Poller, address: Address, timeouts: Timeouts, *, retry: bool
+        self,
+        loop: asyncio.AbstractEventLoop,
+        poller: Poller,
+        addresses: Sequence[Address],
+        timeouts: Timeouts,
+        *,
+        retry: bool,
     ) -> None:
         self.loop = loop
         self.poller = poller
-        self.address = address
+        self.addresses = tuple(addresses)
         self.stamps = Stamps()
         self._timeouts = timeouts
         self._retry = retry
-        self._idle: list[Connection] = []
+        self._idle: tuple[list[Connection], ...] = tuple([] for _ in addresses)
         self._live: set[Connection] = set()
         self._owner: dict[Connection, Exchange | None] = {}  # connections coming up, and who waits for them
         self._waiting: deque[Exchange] = deque()  # no connection slot yet
         self._preopening: asyncio.Future[None] | None = None
         self._connect_times: list[int] = []
-        self._tried = self._opened = self._replaced = self._retried = 0
+        self._tried = self._opened = self._replaced = self._retried = self._waited = 0
         self._sweep_s = max(0.01, min(1.0, timeouts.connect_ns / 1e10, timeouts.idle_ns / 1e10))
         self._sweeper = loop.call_later(self._sweep_s, self._sweep)
 
     # -- for the engine -----------------------------------------------------------------------------------------------
 
     async def open(self, connections: int) -> list[int]:
-        """Open connections ahead; those that fail are left to the requests to find out."""
+        """Open connections ahead, round robin over the addresses; those that fail the requests will find out."""
         for first in range(0, connections, CONNECTS):
             self._preopening = self.loop.create_future()
-            for _ in range(min(CONNECTS, connections - first)):
-                self._connect(None)
+            for k in range(first, min(first + CONNECTS, connections)):
+                self._connect(None, k % len(self.addresses))
             if self._owner:  # else not one could be made: the requests will say why
                 await self._preopening
         self._preopening = None
@@ -83,39 +69,44 @@ class WireTransport:
         self._place(exchange)
 
     def _place(self, exchange: Exchange) -> None:
-        while self._idle:
-            connection = self._idle.pop()
+        idle = self._idle[exchange.record.target]
+        while idle:
+            connection = idle.pop()
             if connection.just_answered() or connection.alive():
                 connection.start(exchange, self._data(exchange))
                 return
             if connection in self._live:
                 self.lost_idle(connection)
                 connection.close()
+        self._waited += 1
         if len(self._owner) < CONNECTS:
-            self._connect(exchange)
+            self._connect(exchange, exchange.record.target)
         else:
             self._waiting.append(exchange)
 
-    def cancel(self, exchange: Exchange) -> None:
-        """End an exchange as cancelled, wherever it is."""
+    def cancel(
+        self, exchange: Exchange, outcome: Outcome = Outcome.CANCELLED, why: str = "cancelled by the client"
+    ) -> None:
+        """End an exchange, wherever it is."""
         if exchange.connection is not None:
-            exchange.connection.give_up(Outcome.CANCELLED, "cancelled by the client")
+            exchange.connection.give_up(outcome, why)
             return
         for connection, owner in list(self._owner.items()):
             if owner is exchange:
-                connection.give_up(Outcome.CANCELLED, "cancelled while connecting")
+                connection.give_up(outcome, f"{why} while connecting")
                 return
         if exchange in self._waiting:
             self._waiting.remove(exchange)
-            self._end(exchange, Outcome.CANCELLED, "cancelled while waiting for a connection")
+            self._end(exchange, outcome, f"{why} while waiting for a connection")
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close everything; nothing is reported any more."""
         self._sweeper.cancel()
         for connection in list(self._live):
             connection.close()
         self._live.clear()
-        self._idle.clear()
+        for idle in self._idle:
+            idle.clear()
         self.stamps.close()
 
     def facts(self) -> dict[str, Any]:
@@ -123,6 +114,7 @@ class WireTransport:
         return {
             "transport": "wire",
             "connections_opened": self._opened,
+            "connection_waits": self._waited,
             "connections_replaced": self._replaced,
             "retries": self._retried,
             **self.stamps.facts(),
@@ -178,26 +170,27 @@ class WireTransport:
             exchange.record.attempts = 2
             exchange.record.sent_end_ns = MISSING
             self._retried += 1
-            self._connect(exchange)
+            self._connect(exchange, exchange.record.target)
             return
         self._end(exchange, outcome, why)
 
     def lost_idle(self, connection: Connection) -> None:
         """The server closed a connection that nobody was using."""
         self._live.discard(connection)
-        if connection in self._idle:
-            self._idle.remove(connection)
+        idle = self._idle[connection.target]
+        if connection in idle:
+            idle.remove(connection)
         self._replaced += 1
 
     # -- within -------------------------------------------------------------------------------------------------------
 
     def _data(self, exchange: Exchange) -> bytes:
         body = exchange.request.body
-        return b"%b%d\r\n\r\n%b" % (self.address.head, len(body), body)
+        return b"%b%d\r\n\r\n%b" % (self.addresses[exchange.record.target].head, len(body), body)
 
-    def _connect(self, exchange: Exchange | None) -> None:
+    def _connect(self, exchange: Exchange | None, target: int) -> None:
         try:
-            connection = Connection(self, self._tried)
+            connection = Connection(self, self._tried, target)
             self._tried += 1
         except OSError as error:  # no descriptor, no port
             if exchange is not None:
@@ -207,10 +200,11 @@ class WireTransport:
         self._owner[connection] = exchange
 
     def _release(self, connection: Connection) -> None:
-        self._idle.append(connection)
+        self._idle[connection.target].append(connection)
 
     def _next_waiting(self) -> None:
-        while self._waiting and (self._idle or len(self._owner) < CONNECTS):
+        while self._waiting and (len(self._owner) < CONNECTS or self._idle[self._waiting[0].record.target]):
+            self._waited -= 1  # it was counted when it began to wait
             self._place(self._waiting.popleft())
         if self._preopening is not None and not self._owner and not self._preopening.done():
             self._preopening.set_result(None)

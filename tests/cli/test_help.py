@@ -161,6 +161,9 @@ HABITS = [
     ("--extra-inputs top_k=5", "--extra top_k=5"),
     ("--extra-body '{\"top_k\": 5}'", "--extra '{\"top_k\": 5}'"),
     ("-b 2", "--batch-size 2"),
+    ("--request-timeout-seconds 60", "--timeout-total 60"),
+    ("--timeout 60", "--timeout-total 60"),
+    ("--max-errors 5", "--stop-after-errors 5"),
     ("--generate-plots", ""),
 ]
 
@@ -181,7 +184,7 @@ def test_extra_inputs_take_a_colon() -> None:
 
 
 def test_service_kind_means_the_server_on_port_8000() -> None:
-    assert config.resolve(parse("--service-kind", "openai"))[0].target.url == "http://localhost:8000"
+    assert config.resolve(parse("--service-kind", "openai"))[0].target.url == ("http://localhost:8000",)
 
 
 def test_every_habit_is_in_the_list_above() -> None:

@@ -56,13 +56,13 @@ class Fake:
             exchange.reply.chunks.append((exchange.record.end_ns, ANSWER))
         exchange.done(exchange)
 
-    def cancel(self, exchange: Exchange) -> None:
+    def cancel(self, exchange: Exchange, outcome: Outcome = Outcome.CANCELLED, why: str = "") -> None:
         self.flying -= 1
         exchange.record.end_ns = now_ns()
-        exchange.reply.outcome = Outcome.CANCELLED
+        exchange.reply.outcome = outcome
         exchange.done(exchange)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         assert self.flying == 0
 
     def facts(self) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def go(folder: Path, work: Plan, fake: Fake, *, hold_ms: float = 0) -> tuple[Eng
         if hold_ms:  # a client that is busy with something else for a while
             loop.call_later(0.005, lambda: busy(hold_ms))
         facts = await asyncio.wait_for(engine.run(), 20)
-        fake.close()
+        await fake.close()
         poller.close()
         writer.close()
         return engine, facts

@@ -3,7 +3,8 @@
 import pytest
 
 from genbench import config, registry
-from genbench.engine.preflight import Found, Prober, preflight
+from genbench.engine.preflight import Found, preflight
+from genbench.engine.prober import Prober
 from genbench.errors import ConfigError, TargetError
 from genbench.transport.address import parse_url, request_headers
 from tests.simulator.process import Simulator
@@ -14,7 +15,7 @@ FAST = ('simulate={"ttft_ms": 1, "itl_ms": 1}',)
 def probe(server: Simulator, count: object = None, **named: object) -> Found:
     resolved, _ = config.resolve(config.load({"url": server.url, "extra": FAST} | named))
     endpoint = registry.load("endpoints", resolved.target.endpoint_type)
-    url = parse_url(resolved.target.url or "", endpoint.PATH)
+    url = parse_url(resolved.target.url[0], endpoint.PATH)
     prober = Prober(url, request_headers(url, None, {}), None, 5.0, patient=False)
     return preflight(resolved, prober, endpoint.PATH, endpoint, count)  # type: ignore[arg-type]
 

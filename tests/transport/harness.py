@@ -9,9 +9,9 @@ from typing import Any
 
 import uvloop
 
-from genbench.transport.exchange import Exchange
+from genbench.transport.exchange import Address, Exchange, Timeouts
 from genbench.transport.poller import Poller
-from genbench.transport.wire import Address, Timeouts, WireTransport
+from genbench.transport.wire import WireTransport
 from genbench.types import Record, Request, Sample
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
@@ -43,11 +43,11 @@ async def transport(
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     address = Address("localhost", family, (host, port), HEAD, tls)
     timeouts = Timeouts(round(connect_s * 1e9), round(idle_s * 1e9))
-    wire = WireTransport(loop, poller, address, timeouts, retry=retry)
+    wire = WireTransport(loop, poller, [address], timeouts, retry=retry)
     try:
         yield wire
     finally:
-        wire.close()
+        await wire.close()
         poller.close()
 
 
