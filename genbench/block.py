@@ -13,7 +13,8 @@ from typing import Any
 
 from genbench.metrics.definitions import METRICS, by_key
 from genbench.metrics.summary import LIMITED, Run
-from genbench.types import Distribution, SloResult, Summary
+from genbench.metrics.verdict import INVALID
+from genbench.types import Distribution, Finding, SloResult, Summary
 
 COLUMNS = ("avg", "min", "max", "p99", "p95", "p90", "p75", "p50", "count")
 INTERVALS = ("p50 95 %", "p99 95 %")
@@ -61,15 +62,19 @@ class Block:
     """The final block as rows of text; whoever draws it aligns the first cell left and the others right.
 
     `metrics` has one row per metric (label, then one cell per column of `columns`), `run` label, value and 95 %
-    interval (or ""), `outcomes` name, count and example, `slos` whether it held and the sentence.
+    interval (or ""), `outcomes` name, count and example, `slos` whether it held and the sentence, `findings` why the
+    verdict is what it is, each with the next step. `targets` has one row per server where there are several.
     """
 
     title: str
     subtitle: str
+    verdict: str
+    findings: tuple[str, ...]
     columns: tuple[str, ...]
     metrics: tuple[tuple[str, ...], ...]
     run: tuple[tuple[str, str, str], ...]
     outcomes: tuple[tuple[str, str, str], ...]
+    targets: tuple[tuple[str, ...], ...]
     slos: tuple[tuple[bool, str], ...]
     notes: tuple[str, ...]
     legend: str
@@ -105,12 +110,15 @@ def block(run: Run, width: int) -> Block:
     return Block(
         title=title,
         subtitle=subtitle,
+        verdict=summary.verdict,
+        findings=tuple(_finding_line(finding) for finding in summary.findings),
         columns=tuple(columns),
         metrics=tuple(rows),
         run=tuple(_run_row(summary, key) for key in _shown_run(summary)),
         outcomes=tuple(
             (name, f"{count:,}", summary.examples.get(name, "")) for name, count in summary.outcomes.items()
         ),
+        targets=_targets(summary),
         slos=tuple((result.passed, _slo_line(result)) for result in summary.slo),
         notes=(*_rate_lines(summary, _part(_part(run.header, "config"), "load")), *summary.notes),
         legend=LEGEND if marked else "",
@@ -120,6 +128,10 @@ def block(run: Run, width: int) -> Block:
 def plain(shown: Block, width: int) -> str:
     """The block as ASCII text of at most `width` columns, with a final newline."""
     lines = _wrapped(shown.title, width) + _wrapped(shown.subtitle, width)
+    lines += [
+        f"verdict {shown.verdict}",
+        *(line for text in shown.findings for line in _wrapped(f"- {text}", width, "  ")),
+    ]
     if shown.metrics:
         lines += ["", *_aligned([("", *shown.columns), *shown.metrics])]
         if shown.legend:
@@ -134,6 +146,8 @@ def plain(shown: Block, width: int) -> str:
         lines.append("")
         for name, count, example in shown.outcomes:
             lines.append(_one_line(f"{name:<{wide}}  {count:>{counts}}  {example}", width))
+    if shown.targets:
+        lines += ["", *_aligned(shown.targets)]
     if shown.slos:
         lines += ["", *(_one_line(f"{'PASS' if held else 'FAIL'}  {line}", width) for held, line in shown.slos)]
     if shown.notes:
@@ -213,6 +227,30 @@ def _rate_lines(summary: Summary, load: Mapping[str, Any]) -> list[str]:
     if asked is None or delivered is None or f"{asked.value:.1f}" == f"{delivered.value:.1f}":
         return []
     return [f"asked {asked.value:,.1f} req/s{drawn}, delivered {delivered.value:,.1f}"]
+
+
+def _finding_line(finding: Finding) -> str:
+    """What is wrong, its bound, the next step; grave ones among others say so."""
+    grave = "INVALID: " if finding.level == INVALID else ""
+    return f"{grave}{finding.text} (bound {finding.bound:.3g} {finding.unit}): {finding.advice}"
+
+
+def _targets(summary: Summary) -> tuple[tuple[str, ...], ...]:
+    """A head and one row per server; nothing where there is one."""
+    if not summary.targets:
+        return ()
+    places = [
+        (key, stat)
+        for key in ("ttft", "request_latency")
+        for stat in ("p50", "p99")
+        if any(key in one.metrics for one in summary.targets)
+    ]
+    names = {"ttft": "TTFT", "request_latency": "latency"}
+    rows = [("", "requests", "ok", "req/s", *(f"{names[key]} {stat}" for key, stat in places))]
+    for one in summary.targets:
+        cells = [number(one.metrics[key][stat], "ms") if key in one.metrics else "-" for key, stat in places]
+        rows.append((one.url, f"{one.requests:,}", f"{one.ok:,}", number(one.request_throughput), *cells))
+    return tuple(rows)
 
 
 def _slo_line(result: SloResult) -> str:

@@ -308,6 +308,30 @@ class RunValue:
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """One reason not to believe a run: `level` INVALID or SUSPECT, `value` beyond `bound`, `advice` the next step."""
+
+    level: str
+    check: str
+    value: float
+    bound: float
+    unit: str
+    text: str
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
+class TargetFigures:
+    """One of several servers: its share of the run. `metrics` are distributions of its own requests."""
+
+    url: str
+    requests: int
+    ok: int
+    request_throughput: float
+    metrics: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """What a run says: see docs/metrics.md for each key. Pure function of the records and the header."""
 
@@ -321,5 +345,6 @@ class Summary:
     simulated: bool
     interrupted: bool
     warmup_requests: int
-    verdict: str | None = None
-    findings: tuple[Mapping[str, Any], ...] = ()
+    verdict: str
+    findings: tuple[Finding, ...]
+    targets: tuple[TargetFigures, ...] = ()  # where there were several

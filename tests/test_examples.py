@@ -145,7 +145,9 @@ def test_the_kubernetes_job(fast: Simulator, tmp_path: Path) -> None:
     assert f"VOLUME {mount['mountPath']}" in recipe
     assert f"USER {pod['securityContext']['runAsUser']}" in recipe
     assert 'ENTRYPOINT ["genbench"]' in recipe
-    changed = [*container["args"], f"--url={fast.url}", f"--artifact-dir={tmp_path / 'artifacts'}", *SMALL]
+    assert container["args"][1].startswith("--url=")
+    named = [word for word in container["args"] if not word.startswith("--url=")]
+    changed = [*named, f"--url={fast.url}", f"--artifact-dir={tmp_path / 'artifacts'}", *SMALL]
     done = call(["genbench", *changed], tmp_path)
     assert done.returncode == 0, done.stderr
     assert summaries(tmp_path)[0]["slo"][0]["passed"] is True

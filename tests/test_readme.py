@@ -144,7 +144,8 @@ def test_the_output_is_what_the_demo_prints(run: Runner) -> None:
         lines = printed.splitlines()
         assert re.fullmatch(r"genbench  simulated-model  chat  concurrency \d  SIMULATED", lines[0])
         assert re.fullmatch(r"\d+ requests, [\d.]+ s, after \d for warm-up, tokens by \w+, times by .*", lines[1])
-        assert re.fullmatch(r" +avg +min +max +p99 +p95 +p90 +p75 +p50 +count", lines[3])
+        assert lines[2] == "verdict VALID"
+        assert re.fullmatch(r" +avg +min +max +p99 +p95 +p90 +p75 +p50 +count", lines[4])
         assert {match[1] for line in lines if (match := LABEL.match(line))} <= known
         assert lines[-2].startswith("files: ")
         assert lines[-1].startswith("again: genbench profile")

@@ -32,7 +32,7 @@ def run(**values: Any) -> int:
         says.say("note: --generate-plots is understood, but this version draws no pictures")
     result = profile(given, config.command_line(named, profiles), says)
     screen.show(result, as_json=given.config.output.json)
-    return screen.exit_code(result)
+    return screen.exit_code(result, strict=given.config.output.strict)
 
 
 command = ProfileCommand(

@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 PLAIN_EVERY_S = 5.0
 PLAIN_WIDTH = 100
-COLOURS = {"PASS": "bold green", "FAIL": "bold red"}
+COLOURS = {
+    "PASS": "bold green",
+    "FAIL": "bold red",
+    "VALID": "bold green",
+    "SUSPECT": "bold yellow",
+    "INVALID": "bold red",
+}
 
 
 def make(output: Output) -> "Screen":
@@ -115,10 +121,17 @@ def last_lines(run: "Run") -> list[str]:
     return [*lines, f"again: {command}"] if command else lines
 
 
-def exit_code(run: "Run") -> int:
-    """130 when interrupted; 1 when a promise is missed or not one request was ok; else 0."""
+def exit_code(run: "Run", *, strict: bool = False) -> int:
+    """130 when interrupted; 4 when INVALID and that counts; 1 when a promise is missed or nothing was ok; else 0.
+
+    A run that --stop-after-errors ended has missed a promise, too.
+    """
     if run.summary.interrupted:
         return 130
+    if strict and run.summary.verdict == "INVALID":
+        return 4
+    if run.header.get("stopped_early"):
+        return 1
     if not run.summary.outcomes.get("ok") or any(not result.passed for result in run.summary.slo):
         return 1
     return 0
@@ -134,6 +147,9 @@ def _rich(shown: "Block", width: int) -> None:
     console.print()
     console.print(Text(shown.title, style="bold"))
     console.print(Text(shown.subtitle, style="dim"))
+    console.print(Text("verdict"), Text(shown.verdict, style=COLOURS[shown.verdict]))
+    for finding in shown.findings:
+        console.print(Text(f"- {finding}", style="yellow"))
     if shown.metrics:
         grid = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1))
         grid.add_column("")
@@ -145,6 +161,14 @@ def _rich(shown: "Block", width: int) -> None:
         console.print(grid)
         if shown.legend:
             console.print(Text(shown.legend, style="dim"))
+    if shown.targets:
+        grid = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 1))
+        for k, name in enumerate(shown.targets[0]):
+            grid.add_column(name, justify="right" if k else "left", no_wrap=bool(k))
+        for cells in shown.targets[1:]:
+            grid.add_row(*map(Text, cells))
+        console.print()
+        console.print(grid)
     for rows in (shown.run, shown.outcomes):
         if rows:
             grid = Table(box=None, pad_edge=False, show_header=False, padding=(0, 1))

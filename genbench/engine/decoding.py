@@ -66,6 +66,13 @@ class Decoding:
         if self._pending is None:
             self._pending = self._loop.call_later(PAUSE_S, self._slice)
 
+    def has_token(self, exchange: Exchange) -> bool:
+        """Whether a token has come, once all that arrived is decoded."""
+        if exchange.queued and not exchange.ended and exchange.reply.chunks:
+            self._queue.remove(exchange)
+            self._step(exchange, 1 << 30)
+        return exchange.decoder is not None and exchange.decoder.contents > 0
+
     def _slice(self) -> None:
         self._pending = None
         try:

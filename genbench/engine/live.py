@@ -34,12 +34,15 @@ class Live:
 
     def __init__(self) -> None:
         self.done = self.failed = 0
+        self.ended_at_all = self.failed_at_all = 0  # the warm-up's, too
         self._counts = [0] * BUCKETS
         self._n = 0
         self._seen = (0, 0)  # time and content events of the last rate
 
     def add(self, record: Record) -> None:
         """Take a decoded record."""
+        self.ended_at_all += 1
+        self.failed_at_all += record.outcome not in NOT_FAILED
         if record.phase != Phase.MEASURED:
             return
         if record.outcome not in NOT_FAILED:

@@ -6,6 +6,7 @@ Invariants
 - Open loop: `intended_ns` is the plan's offset from the start, however late the send. With a cap, those that wait do so
   in arrival order and `ready_ns` says until when.
 - The engine never decodes; ended exchanges go to `Decoding`.
+- Request k goes to target k modulo their number.
 - Whatever is raised in a callback (the disk is full, a plug-in's `build` fails) ends the run in order: nothing more is
   sent, what is in flight is given up with what had arrived, every record is written, and `error` says why.
 """
@@ -14,10 +15,13 @@ import asyncio
 import gc
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from genbench.clock import now_ns
+from genbench.engine.deadlines import Deadlines
 from genbench.engine.decoding import SLICE_NS, Decoding
+from genbench.engine.health import Watch
 from genbench.engine.live import Live, Snapshot
 from genbench.engine.pacing import Pacer
 from genbench.transport.exchange import Exchange, Transport
@@ -26,9 +30,21 @@ from genbench.types import MISSING, OPEN_ENDED, Outcome, Phase, Plan, Record
 
 TICK_S = 0.25
 REFILL_PAUSE_S = 0.002
+SOME_ENDED = 20  # before a share of them means anything
 CONNECT_PAUSE_S = 0.05  # a refused connection frees its slot at once: without a pause a dead server means a busy loop
 
 Watcher = Callable[[Snapshot], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How many targets take turns, and when a request or the run is given up; None: never."""
+
+    targets: int = 1
+    first_token_ns: int | None = None
+    total_ns: int | None = None
+    most_failed: int | None = None
+    most_failed_pct: float | None = None
 
 
 class Engine:
@@ -43,6 +59,7 @@ class Engine:
         live: Live,
         plan: Plan,
         watch: Watcher | None = None,
+        rules: Rules | None = None,
     ) -> None:
         self._loop = loop
         self._poller = poller
@@ -51,6 +68,9 @@ class Engine:
         self._live = live
         self._plan = plan
         self._watch = watch
+        self._rules = rules = rules or Rules()
+        self._health = Watch(loop, poller)
+        self._deadlines = Deadlines(loop, rules.first_token_ns, rules.total_ns, decoding.has_token, transport.cancel)
         self._schedule = plan.schedule
         self._total = len(plan.requests)
         self._next = 0
@@ -66,6 +86,7 @@ class Engine:
         self._timers: list[asyncio.TimerHandle] = []
         self._pacer: Pacer | None = None
         self.interrupted = False
+        self.stopped_early = ""  # why, when the rules ended the run
         self.error: Exception | None = None
         decoding.fail = self._fail
 
@@ -77,6 +98,7 @@ class Engine:
         gc.freeze()
         gc.disable()
         try:
+            self._health.start()
             self._start_ns = self._changed_ns = now_ns()
             self._later(TICK_S, self._tick)
             if self._schedule.offset_ns is None:
@@ -89,8 +111,10 @@ class Engine:
         finally:
             for timer in self._timers:
                 timer.cancel()
+            self._deadlines.close()
             if self._pacer is not None:
                 self._pacer.close()
+            self._health.stop()
             gc.enable()
             gc.unfreeze()
         self._decoding.finish()
@@ -131,6 +155,7 @@ class Engine:
             "plan_ran_dry": self._dry,
             "raw_records": self._decoding.raw,
             "pacing": self._pacer.source if self._pacer is not None else "closed loop",
+            **self._health.facts(),
         }
 
     def _due_facts(self) -> dict[str, int]:
@@ -159,6 +184,7 @@ class Engine:
             raise
         record = Record(
             index=index,
+            target=index % self._rules.targets,
             session=request.sample.session,
             turn=request.sample.turn,
             phase=request.phase,
@@ -176,6 +202,7 @@ class Engine:
         self._under_way.add(exchange)
         self._count()
         self._transport.send(exchange)
+        self._deadlines.add(exchange)
 
     def _begin_measuring(self) -> None:
         self._measured_ns = now_ns()
@@ -228,6 +255,7 @@ class Engine:
         """An exchange has ended; the slot is free from its last byte on."""
         exchange.ended = True
         self._under_way.discard(exchange)
+        self._deadlines.remove(exchange)
         self._count()
         record = exchange.record
         if record.phase == Phase.MEASURED:
@@ -247,6 +275,7 @@ class Engine:
         self._maybe_over()
 
     def _slot_free(self, since_ns: int) -> None:
+        self._look_at_failures()
         if self._stopped:
             return
         if self._cap_queue:
@@ -266,6 +295,15 @@ class Engine:
         self._stop()
         self._later(self._schedule.grace_ns / 1e9, self._cancel_rest)
         self._maybe_over()
+
+    def _look_at_failures(self) -> None:
+        """End the run when too many requests have failed; what is in flight gets its time to end."""
+        rules, failed, ended = self._rules, self._live.failed_at_all, self._live.ended_at_all
+        many = rules.most_failed is not None and failed >= rules.most_failed
+        share = rules.most_failed_pct is not None and 100 * failed >= rules.most_failed_pct * max(ended, SOME_ENDED)
+        if failed and (many or share) and not self._stopped:
+            self.stopped_early = f"{failed} of {ended} requests had failed"
+            self._time_is_up()
 
     def _stop(self) -> None:
         if self._stopped:
@@ -297,6 +335,8 @@ class Engine:
         self._timers = [timer for timer in self._timers if not timer.cancelled() and timer.when() > self._loop.time()]
         self._later(TICK_S, self._tick)
         self._decoding.flush()
+        self._health.collect_if_grown()
+        self._look_at_failures()
         if not self._refilling:
             self._refill()
         if self._watch is not None:

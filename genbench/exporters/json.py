@@ -1,5 +1,6 @@
 """summary.json: every number of the run with its count, interval and method."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ def as_dict(summary: Summary) -> dict[str, Any]:
         "sources": dict(summary.sources),
         "notes": list(summary.notes),
         "verdict": summary.verdict,
-        "findings": [dict(finding) for finding in summary.findings],
+        "findings": [asdict(finding) for finding in summary.findings],
+        **({"targets": [asdict(one) for one in summary.targets]} if summary.targets else {}),
         "simulated": summary.simulated,
         "interrupted": summary.interrupted,
         "warmup_requests": summary.warmup_requests,

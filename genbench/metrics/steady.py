@@ -2,10 +2,14 @@
 
 The window leaves out what is not the load asked for: closed loop, from the moment all N are in flight to the last send
 of a request; open loop, from the first measured arrival to the last scheduled one. If its halves differ by more than
-10 % in the mean number in flight or in mean TTFT, the run was not steady: no figures, one note.
+10 % in the mean number in flight or in mean TTFT, and by more than chance alone makes (`CHANCE` standard errors), the
+run was not steady: no figures, and a finding of the verdict. Without the second condition one in three short Poisson
+runs against a perfectly steady server was called unsteady.
 """
 
-from collections.abc import Sequence
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +19,7 @@ from genbench.stats import steps, time_weighted_mean
 from genbench.types import RunValue
 
 UNSTEADY = 0.10
+CHANCE = 3.0
 LEAST_REQUESTS = 20  # in the window; fewer would call every short run unsteady
 
 
@@ -46,18 +51,42 @@ def window(table: RecordTable, concurrency: int | None, *, open_loop: bool) -> t
     return (start, end) if end > start and inside.sum() >= LEAST_REQUESTS else None
 
 
-def figures(table: RecordTable, ttft: Values, span: tuple[int, int]) -> tuple[dict[str, RunValue], list[str]]:
-    """The `steady_*` figures of a window and what to say about it."""
+@dataclass(frozen=True, slots=True)
+class Unsteady:
+    """Why a run was not steady: by how much the halves of its window differ, in percent of the larger."""
+
+    text: str
+    differ_pct: float
+
+
+class Mean(NamedTuple):
+    """A mean and its standard error."""
+
+    value: float
+    error: float
+
+
+def figures(
+    table: RecordTable, ttft: Values, span: tuple[int, int], *, open_loop: bool
+) -> tuple[dict[str, RunValue], Unsteady | None]:
+    """The `steady_*` figures of a window; or none, and why it was not steady."""
     start, end = span
     half = (start + end) // 2
-    flying = [time_weighted_mean(*in_flight(table, a, b), b) for a, b in ((start, half), (half, end))]
+    halves = ((start, half), (half, end))
+    flying = [
+        Mean(time_weighted_mean(*in_flight(table, a, b), b), _arrivals_error(table, a, b) if open_loop else 0.0)
+        for a, b in halves
+    ]
+    if _differ(*flying):
+        text = f"{flying[0].value:.3g}, then {flying[1].value:.3g} requests in flight in the window's halves"
+        return {}, Unsteady(text, _differ(*flying))
     sent = table.sent_ns[ttft.rows]
-    firsts = [ttft.values[(sent >= a) & (sent < b)] for a, b in ((start, half), (half, end))]
-    means = [float(part.mean()) for part in firsts if part.size]
-    if _differ(flying):
-        return {}, [f"not steady: {flying[0]:.3g}, then {flying[1]:.3g} requests in flight in the window's halves"]
-    if _differ(means):
-        return {}, [f"not steady: mean TTFT {means[0]:.4g} ms, then {means[1]:.4g} ms in the window's halves"]
+    firsts = [ttft.values[(sent >= a) & (sent < b)] for a, b in halves]
+    if all(part.size > 1 for part in firsts):
+        means = [Mean(float(part.mean()), float(part.std(ddof=1)) / math.sqrt(part.size)) for part in firsts]
+        if _differ(*means):
+            text = f"mean TTFT {means[0].value:.4g} ms, then {means[1].value:.4g} ms in the window's halves"
+            return {}, Unsteady(text, _differ(*means))
     seconds = (end - start) / 1e9
     found = {
         "steady_duration": RunValue("s", seconds),
@@ -67,11 +96,25 @@ def figures(table: RecordTable, ttft: Values, span: tuple[int, int]) -> tuple[di
     tokens = _tokens(table, span)
     if tokens is not None:
         found["steady_output_token_throughput"] = RunValue("token/s", tokens / seconds)
-    return found, []
+    return found, None
 
 
-def _differ(halves: Sequence[float]) -> bool:
-    return len(halves) == 2 and abs(halves[0] - halves[1]) > UNSTEADY * max(halves)
+def _differ(one: Mean, other: Mean) -> float:
+    """By how much two differ in percent of the larger; 0 where that is little, or what chance alone makes."""
+    differ, larger = abs(one.value - other.value), max(one.value, other.value)
+    if differ <= UNSTEADY * larger or differ <= CHANCE * math.hypot(one.error, other.error):
+        return 0.0
+    return 100 * differ / larger
+
+
+def _arrivals_error(table: RecordTable, start_ns: int, end_ns: int) -> float:
+    """Standard error of the mean number in flight over a time when arrivals are a Poisson process.
+
+    That mean is the sum of n latencies over the time; with n Poisson its variance is n * E[latency^2] / time^2.
+    """
+    among = (table.sent_ns >= start_ns) & (table.sent_ns < end_ns) & (table.end_ns >= 0)
+    latencies = (table.end_ns[among] - table.sent_ns[among]).astype(np.float64)
+    return math.sqrt(float((latencies**2).sum())) / (end_ns - start_ns)
 
 
 def _completed(table: RecordTable, span: tuple[int, int]) -> int:

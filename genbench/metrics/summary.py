@@ -14,7 +14,7 @@ import numpy as np
 
 from genbench import stats
 from genbench.metrics import slo as slo_rules
-from genbench.metrics import steady
+from genbench.metrics import steady, verdict
 from genbench.metrics.definitions import (
     METRICS,
     MetricDef,
@@ -27,11 +27,11 @@ from genbench.metrics.definitions import (
 )
 from genbench.records import Bools, Ints, RecordTable
 from genbench.stats import Floats
-from genbench.types import NOT_FAILED, Distribution, Outcome, Phase, RunValue, Slo, Summary
+from genbench.types import NOT_FAILED, Distribution, Outcome, Phase, RunValue, Slo, Summary, TargetFigures
 
 TOO_MANY_REQUESTS = 429
 LIMITED = "http_429"  # counted in http_error, and once more under this name
-LENGTHS_DIFFER = 0.02
+PER_TARGET = ("ttft", "itl", "request_latency")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +52,16 @@ def summarise(table: RecordTable, header: Mapping[str, Any], slos: Sequence[Slo]
     metrics = {
         row.key: _distribution(row, values[row.key], place, seed) for row in METRICS if values[row.key].values.size
     }
-    run, notes = _run_figures(table, header, values, seed)
+    run, unsteady = _run_figures(table, header, values, seed)
     attainment, promised, said = _promises(table, header, slos, values, seed)
     run |= promised
     notes = [
         *said,
-        *notes,
         *_missing_notes(table, header),
         *_length_notes(table, header),
         *(str(note) for note in header.get("notes") or ()),
     ]
+    judged, findings = verdict.judge(verdict.Evidence(table, header, values, metrics, run, unsteady))
     return Summary(
         metrics=metrics,
         run={key: run[key] for key in by_key() if key in run},
@@ -77,6 +77,9 @@ def summarise(table: RecordTable, header: Mapping[str, Any], slos: Sequence[Slo]
         simulated=bool(header.get("simulated")),
         interrupted=bool(header.get("interrupted")),
         warmup_requests=int((table.phase == Phase.WARMUP).sum()),
+        verdict=judged,
+        findings=findings,
+        targets=_targets(table, header, values, run),
     )
 
 
@@ -140,7 +143,8 @@ def _series(found: Values, place: Ints) -> tuple[Ints, int, Floats]:
 
 def _run_figures(
     table: RecordTable, header: Mapping[str, Any], values: Mapping[str, Values], seed: int
-) -> tuple[dict[str, RunValue], list[str]]:
+) -> tuple[dict[str, RunValue], steady.Unsteady | None]:
+    """The figures, and why there are no steady ones where the run was not."""
     run: dict[str, RunValue] = {}
     failed = table.measured & np.fromiter((o not in NOT_FAILED for o in table.outcome), np.bool_, len(table))
     finished = int(table.ok.sum() + failed.sum())
@@ -148,7 +152,7 @@ def _run_figures(
         run["error_rate"] = RunValue("%", 100 * float(failed.sum()) / finished)
     span = _span(table)
     if span is None:
-        return run, []
+        return run, None
     run["duration"] = RunValue("s", (span[1] - span[0]) / 1e9)
     run |= _throughputs(table, header, values, span, seed)
     times, levels = steady.in_flight(table, *span)
@@ -164,9 +168,32 @@ def _run_figures(
         run |= _rates(table, _section(header, "health"))
     window = steady.window(table, load.get("concurrency"), open_loop=bool(open_loop))
     if window is None:
-        return run, []
-    found, notes = steady.figures(table, values["ttft"], window)
-    return run | found, notes
+        return run, None
+    found, unsteady = steady.figures(table, values["ttft"], window, open_loop=bool(open_loop))
+    return run | found, unsteady
+
+
+def _targets(
+    table: RecordTable, header: Mapping[str, Any], values: Mapping[str, Values], run: Mapping[str, RunValue]
+) -> tuple[TargetFigures, ...]:
+    """The figures of each of several servers, over its own requests."""
+    urls = _section(header, "config", "target").get("url")
+    if not isinstance(urls, list) or len(urls) < 2 or "duration" not in run:
+        return ()
+    found = []
+    for target, url in enumerate(urls):
+        mine = table.target == target
+        metrics = {}
+        for key in PER_TARGET:
+            among = mine[values[key].rows]
+            weights = values[key].weights
+            if among.any():
+                own = values[key].values[among]
+                metrics[key] = stats.distribution(own, None if weights is None else weights[among])
+        ok = int((mine & table.ok).sum())
+        requests = int((mine & table.measured).sum())
+        found.append(TargetFigures(str(url), requests, ok, ok / run["duration"].value, metrics))
+    return tuple(found)
 
 
 def _span(table: RecordTable) -> tuple[int, int] | None:
@@ -310,6 +337,8 @@ def _missing_notes(table: RecordTable, header: Mapping[str, Any]) -> list[str]:
         )
     if header.get("error"):
         notes.append(f"the run ended early: {header['error']}")
+    if header.get("stopped_early"):
+        notes.append(f"the run was stopped early: {header['stopped_early']} (--stop-after-errors)")
     if header.get("interrupted") and not len(table):
         notes.append("the log has no record: the run was stopped before one was written")
     return notes
@@ -320,22 +349,9 @@ def _not_sent(header: Mapping[str, Any]) -> int:
 
 
 def _length_notes(table: RecordTable, header: Mapping[str, Any]) -> list[str]:
-    """What to know of the token counts: server against tokenizer, and the template's share of the input."""
-    notes = []
-    found = _section(header, "preflight").get("template_tokens")
-    template = found if isinstance(found, int) else 0
-    for name, usage, own in (
-        ("input", table.isl_usage - template, table.isl_tokenizer),
-        ("output", table.osl_usage, table.osl_tokenizer),
-    ):
-        both = table.ok & (usage > 0) & (own >= 0)
-        if both.any():
-            off = float(np.median((own[both] - usage[both]) / usage[both]))
-            if abs(off) > LENGTHS_DIFFER:
-                notes.append(f"{name} tokens: the tokenizer counts {100 * off:+.1f} % against the server's usage")
-    if template > 0:
-        notes.append(_template_note(table, template))
-    return notes
+    """What to know of the token counts: the template's share of the input."""
+    template = _section(header, "preflight").get("template_tokens")
+    return [_template_note(table, template)] if isinstance(template, int) and template > 0 else []
 
 
 def _template_note(table: RecordTable, template: int) -> str:

@@ -18,6 +18,7 @@ def header(prepared: Prepared, command: list[str]) -> dict[str, Any]:
     return {
         "genbench": __version__,
         "config": config.public(prepared.config),
+        "named": sorted(prepared.named),
         "command": " ".join(config.quoted(command)),
         "endpoint_type": prepared.config.target.endpoint_type,
         "model": facts.model,

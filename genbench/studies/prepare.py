@@ -31,7 +31,10 @@ LARGE_TOKENS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """All that a run needs. `simulated`: the target is the embedded engine that came with the command."""
+    """All that a run needs.
+
+    `simulated`: the target is the embedded engine that came with the command; `named`: options the user gave.
+    """
 
     config: RunConfig
     ends: str
@@ -42,6 +45,7 @@ class Prepared:
     plan: Plan
     notes: tuple[str, ...]
     simulated: bool
+    named: frozenset[str]
 
 
 def prepare(
@@ -72,7 +76,7 @@ def prepare(
     addresses = tuple(place.address for place in places)
     _ask_before_a_large_load(resolved, plan, addresses)
     notes = tuple(note for note in (missing, places[0].note, *found.notes, *plan.notes) if note)
-    return Prepared(resolved, ends, endpoint, addresses, found, tokenizer, plan, notes, demo_url is not None)
+    return Prepared(resolved, ends, endpoint, addresses, found, tokenizer, plan, notes, demo_url is not None, named)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import resource
 import signal
 import sys
 import time
@@ -17,24 +16,22 @@ from genbench import config
 from genbench.decode import ResponseDecoder
 from genbench.engine.decoding import Decoding
 from genbench.engine.live import Live, Snapshot
-from genbench.engine.loop import Engine
+from genbench.engine.loop import Engine, Rules
 from genbench.engine.preflight import explain
 from genbench.errors import ConfigError, GenbenchError, RecordError
 from genbench.metrics.summary import Run
 from genbench.options import Target
 from genbench.plan import BuiltRequests
 from genbench.records import RecordWriter, write_header
-from genbench.studies import amend, simulated
+from genbench.studies import amend, limits, simulated
 from genbench.studies.header import header
 from genbench.studies.prepare import Prepared, announce, prepare
 from genbench.studies.report import rebuild
-from genbench.transport.exchange import Timeouts
+from genbench.transport.exchange import Timeouts, Transport
 from genbench.transport.poller import Poller
-from genbench.transport.wire import WireTransport, raise_file_limit
+from genbench.transport.wire import WireTransport
 from genbench.types import Record
 
-MAX_PREOPENED = 256
-SPARE_FILES = 64
 SECRET_LENGTH = 8
 
 
@@ -59,13 +56,14 @@ def profile(given: config.Given, command: list[str], screen: Screen) -> Run:
             prepared = prepare(resolved, ends, demo_url, given.named, screen.say)
         except GenbenchError as error:
             raise type(error)(scrub(str(explain(error, "url" in given.named)))) from error
+        wanted = limits.connections(prepared, screen.say)
         folder = _folder(prepared)
         for line in announce(prepared):
             screen.say(line)
         head = header(prepared, command)
         write_header(folder / "run.json", head)
         with contextlib.closing(RecordWriter(folder / "requests.jsonl")) as writer:
-            facts, texts, stopped = run_loop(_run(prepared, writer, screen, scrub))
+            facts, texts, stopped = run_loop(_run(prepared, wanted, writer, screen, scrub))
             write_header(folder / "run.json", head | facts)
             if prepared.tokenizer is not None and not amend.count_tokens(writer, prepared.tokenizer, texts):
                 said = f"the tokenizer {prepared.tokenizer.name} failed after the run: output tokens are the server's"
@@ -144,15 +142,16 @@ def run_loop(main: Any) -> Any:
 
 
 async def _run(
-    prepared: Prepared, writer: RecordWriter, screen: Screen, scrub: Scrubber
+    prepared: Prepared, wanted: int, writer: RecordWriter, screen: Screen, scrub: Scrubber
 ) -> tuple[dict[str, Any], dict[int, Any], Exception | None]:
-    """Open, send, stamp, append; returns what the header gains, the answers' texts when wanted, and what ended it."""
+    """Open so many connections, send, stamp, append.
+
+    Returns what the header gains, the answers' texts when wanted, and what ended the run.
+    """
     settings = prepared.config
     loop = asyncio.get_running_loop()
     poller = Poller(loop)
-    timeouts = Timeouts(round(settings.limits.connect_timeout_s * 1e9), round(settings.limits.idle_timeout_s * 1e9))
-    wanted = _connections(prepared, screen)
-    transport = WireTransport(loop, poller, prepared.addresses, timeouts, retry=settings.limits.retry)
+    transport = _transport(loop, poller, prepared)
     live = Live()
     texts: dict[int, Any] = {}
     saver = amend.TextSaver(writer.path.parent, settings.output, prepared.plan)
@@ -168,10 +167,9 @@ async def _run(
 
     keep = counted or settings.output.save_outputs
     decoding = Decoding(loop, poller, prepared.endpoint, writer, sink, keep_text=keep)
-    engine = Engine(loop, poller, transport, decoding, live, prepared.plan, screen.watch)
+    engine = Engine(loop, poller, transport, decoding, live, prepared.plan, screen.watch, _rules(prepared))
     presses = _interrupts(loop, engine)
     connect_ns = await transport.open(wanted)
-    began_s, cpu_s = time.perf_counter(), _cpu_s()
     try:
         facts = await engine.run()
     finally:
@@ -183,12 +181,10 @@ async def _run(
             if engine.interrupted:  # the files are still to be written: a second press leaves at once there, too
                 signal.signal(number, lambda *_: os._exit(130))
     health = facts | transport.facts() | {"loop": type(loop).__module__.partition(".")[0]}
-    health["cpu_s"] = _cpu_s() - cpu_s
-    health["cpu_pct"] = 100 * health["cpu_s"] / (time.perf_counter() - began_s)
-    health["peak_rss_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     assert isinstance(prepared.plan.requests, BuiltRequests)
     gained = {
         "interrupted": engine.interrupted,
+        "stopped_early": engine.stopped_early,
         "error": None if engine.error is None else scrub(f"{type(engine.error).__name__}: {engine.error}"),
         "health": health,
         "not_sent": facts["not_sent"],
@@ -198,32 +194,31 @@ async def _run(
     return gained, texts, engine.error
 
 
-def _cpu_s() -> float:
-    """CPU time of this process so far, user and system."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
+def _transport(loop: asyncio.AbstractEventLoop, poller: Poller, prepared: Prepared) -> Transport:
+    """The transport that was asked for; the libraries of the others load only here."""
+    settings = prepared.config
+    timeouts = Timeouts(round(settings.limits.connect_timeout_s * 1e9), round(settings.limits.idle_timeout_s * 1e9))
+    if settings.target.transport == "aiohttp":
+        from genbench.transport.aiohttp import AiohttpTransport
+
+        return AiohttpTransport(loop, prepared.addresses, timeouts)
+    if settings.target.transport == "openai":
+        from genbench.transport.openai import OpenaiTransport
+
+        return OpenaiTransport(loop, prepared.addresses, timeouts)
+    return WireTransport(loop, poller, prepared.addresses, timeouts, retry=settings.limits.retry)
 
 
-def _connections(prepared: Prepared, screen: Screen) -> int:
-    """How many to open ahead: all of a closed loop's, a guess for an open one; and files enough for them.
-
-    Raises ConfigError where the limit of open files is below that; where only an open loop's worst case is above it,
-    that is said.
-    """
-    load = prepared.config.load
-    total = len(prepared.plan.requests)
-    if load.request_rate is None:
-        wanted = min(load.concurrency or 1, total)
-    else:
-        guess = 2 * load.request_rate * prepared.found.facts.latency_s
-        wanted = int(max(1, min(load.concurrency or MAX_PREOPENED, guess, MAX_PREOPENED, total)))
-    most = min(load.concurrency or total, total)
-    limit = raise_file_limit(most + SPARE_FILES) - SPARE_FILES
-    if limit < wanted:
-        raise ConfigError(f"{wanted} connections need as many open files; give ulimit -n {wanted + SPARE_FILES}")
-    if limit < most:
-        screen.say(f"note: more than {limit} requests at once would fail here for want of open files; see ulimit -n")
-    return wanted
+def _rules(prepared: Prepared) -> Rules:
+    given = prepared.config.limits
+    count, percent = config.error_limit(given.stop_after_errors) if given.stop_after_errors else (None, None)
+    return Rules(
+        targets=len(prepared.addresses),
+        first_token_ns=None if given.timeout_first_token_s is None else round(given.timeout_first_token_s * 1e9),
+        total_ns=None if given.timeout_total_s is None else round(given.timeout_total_s * 1e9),
+        most_failed=count,
+        most_failed_pct=percent,
+    )
 
 
 def _interrupts(loop: asyncio.AbstractEventLoop, engine: Engine) -> tuple[signal.Signals, ...]:

@@ -233,14 +233,3 @@ class WireTransport:
 def _sat_idle(connection: Connection, exchange: Exchange) -> bool:
     """Whether the connection was open before this request wanted one."""
     return connection.tcp_end_ns < exchange.record.start_ns
-
-
-def raise_file_limit(wanted: int) -> int:
-    """Raise RLIMIT_NOFILE towards `wanted`; returns what holds now."""
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return soft

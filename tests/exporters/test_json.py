@@ -24,8 +24,10 @@ def test_layout() -> None:
     assert [rule["passed"] for rule in found["slo"]] == [True, True, False]
     assert found["slo"][0]["unit"] == "ms"
     assert found["sources"]["osl"] == "usage"
-    assert found["verdict"] is None
-    assert found["findings"] == []
+    assert found["verdict"] == "SUSPECT"
+    (first, *_) = found["findings"]
+    assert set(first) == {"level", "check", "value", "bound", "unit", "text", "advice"}
+    assert (first["level"], first["check"], first["bound"]) == ("SUSPECT", "error_rate", 1)
     assert found["simulated"] is True
 
 

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from genbench.metrics import steady
@@ -9,8 +10,10 @@ from tests.metrics.made import ns, stream
 TTFT = {row.key: row for row in METRICS}["ttft"]
 
 
-def figures(table: RecordTable, span: tuple[int, int]) -> tuple[dict[str, RunValue], list[str]]:
-    return steady.figures(table, TTFT.of(table), span)
+def figures(
+    table: RecordTable, span: tuple[int, int], *, open_loop: bool = False
+) -> tuple[dict[str, RunValue], steady.Unsteady | None]:
+    return steady.figures(table, TTFT.of(table), span, open_loop=open_loop)
 
 
 def lanes(count: int, rounds: int, *, stagger: float = 25, slower: float = 0) -> list[Record]:
@@ -57,8 +60,8 @@ def test_figures_by_hand() -> None:
     outside); together 35. First tokens: user 0 at 140..940: 9; user 1 at 65 + 100k, 165..965: 9; user 2 at 90..890: 9,
     user 3 at 115..915: 9; together 36. Tokens: 5 * (35 + 36) = 355.
     """
-    found, notes = figures(table_from(lanes(4, 10)), (ns(75), ns(975)))
-    assert notes == []
+    found, unsteady = figures(table_from(lanes(4, 10)), (ns(75), ns(975)))
+    assert unsteady is None
     assert found["steady_duration"].value == pytest.approx(0.9)
     assert found["steady_request_throughput"].value == pytest.approx(35 / 0.9)
     assert found["steady_output_token_throughput"].value == pytest.approx(355 / 0.9)
@@ -88,9 +91,25 @@ def test_failed_requests_give_no_tokens_but_are_in_flight() -> None:
 
 
 def test_ttft_that_drifts_is_not_steady() -> None:
-    found, notes = figures(table_from(lanes(4, 20, slower=10)), (ns(75), ns(1975)))
+    found, unsteady = figures(table_from(lanes(4, 20, slower=10)), (ns(75), ns(1975)))
     assert found == {}
-    assert "not steady: mean TTFT" in notes[0]
+    assert unsteady is not None
+    assert unsteady.text.startswith("mean TTFT")
+    assert unsteady.differ_pct > 10
+
+
+def test_chance_is_no_drift() -> None:
+    """Poisson arrivals at 40/s for 5 s, each 0.4 s long: in many a run the halves' means differ by over 10 %."""
+    rough = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        starts = np.cumsum(rng.exponential(25, 200))
+        records = [stream(i, t, [t + 50, t + 400]) for i, t in enumerate(starts.tolist())]
+        table = table_from(records)
+        span = (ns(400), ns(float(starts[-1])))
+        rough += figures(table, span)[1] is not None
+        assert figures(table, span, open_loop=True)[1] is None
+    assert rough > 10
 
 
 def test_load_that_drifts_is_not_steady() -> None:
@@ -98,7 +117,7 @@ def test_load_that_drifts_is_not_steady() -> None:
     records = lanes(1, 20) + lanes(1, 10)
     for index, record in enumerate(records):
         record.index = index
-    found, notes = figures(table_from(records), (0, ns(2000)))
+    found, unsteady = figures(table_from(records), (0, ns(2000)))
     assert found == {}
-    assert "not steady: " in notes[0]
-    assert "requests in flight" in notes[0]
+    assert unsteady is not None
+    assert "requests in flight" in unsteady.text

@@ -199,14 +199,6 @@ def test_throughput_interval_holds_the_value() -> None:
     assert figure.ci95[0] <= figure.value <= figure.ci95[1]
 
 
-@pytest.mark.parametrize(("own", "said"), [(102, False), (103, True), (97, True)])
-def test_usage_against_tokenizer(own: int, said: bool) -> None:
-    records = [stream(i, 100, [150], osl=100, osl_tokenizer=own) for i in range(3)]
-    notes = [note for note in summary_of(*records).notes if note.startswith("output tokens: the tokenizer counts")]
-    assert bool(notes) == said
-    assert not said or f"{own - 100:+.1f} %" in notes[0]
-
-
 def test_the_templates_share_of_the_input() -> None:
     records = [stream(i, 100, [150], isl=533, isl_wanted=512) for i in range(3)]
     notes = summary_of(*records, preflight={"template_tokens": 21}).notes
