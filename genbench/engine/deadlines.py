@@ -57,32 +57,32 @@ class Deadlines:
         if look not in self._timers:
             self._timers[look] = self._loop.call_later(max(0, wait_ns) / 1e9, look)
 
+    def _again(self, look: Callable[[], None], waiting: dict[Exchange, None], wait_ns: int) -> None:
+        """Only now, at the end of a look: a request sent in the midst of one must not put off those before it."""
+        del self._timers[look]
+        if waiting:
+            self._at_latest(look, wait_ns)
+
     def _look_for_tokens(self) -> None:
-        del self._timers[self._look_for_tokens]
-        limit = self._first_token_ns
-        assert limit is not None
+        limit = wait = self._first_token_ns or 0
         for exchange in list(self._without_token):
             sent = exchange.record.sent_ns
-            left = limit if sent == MISSING else sent + limit - now_ns()
-            if left > 0 and sent != MISSING:
-                self._at_latest(self._look_for_tokens, left)
-                return
+            if sent != MISSING and sent + limit > now_ns():
+                wait = sent + limit - now_ns()
+                break
             self._without_token.pop(exchange, None)
             if sent == MISSING:  # it has no connection yet: to the back
                 self._without_token[exchange] = None
             elif not self._has_token(exchange):
                 self._give_up(exchange, Outcome.TIMEOUT_FIRST_TOKEN, f"no token within {limit / 1e9:g} s")
-        if self._without_token:
-            self._at_latest(self._look_for_tokens, limit)
+        self._again(self._look_for_tokens, self._without_token, wait)
 
     def _look_for_ends(self) -> None:
-        del self._timers[self._look_for_ends]
-        limit = self._total_ns
-        assert limit is not None
+        limit = wait = self._total_ns or 0
         for exchange in list(self._without_end):
-            left = exchange.record.start_ns + limit - now_ns()
-            if left > 0:
-                self._at_latest(self._look_for_ends, left)
-                return
+            if exchange.record.start_ns + limit > now_ns():
+                wait = exchange.record.start_ns + limit - now_ns()
+                break
             self._without_end.pop(exchange, None)
             self._give_up(exchange, Outcome.TIMEOUT_TOTAL, f"no end within {limit / 1e9:g} s")
+        self._again(self._look_for_ends, self._without_end, wait)

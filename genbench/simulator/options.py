@@ -13,6 +13,7 @@ class SimulatorOptions:
 
     host: Annotated[str, Opt("address to listen on", metavar="ADDRESS")] = "127.0.0.1"
     port: Annotated[int, Opt("port to listen on; 0: any free one", metavar="PORT", at_least=0, at_most=65535)] = 0
+    uds: Annotated[str | None, Opt("listen on this unix socket instead", metavar="PATH", default="none")] = None
     model: Annotated[str, Opt("name of the one model it serves", metavar="NAME")] = "simulated-model"
     ttft_s: Annotated[float, Opt("from the request's last byte to the first token", unit="s", at_least=0)] = 0.05
     itl_s: Annotated[float, Opt("between two tokens", unit="s", at_least=0)] = 0.02

@@ -15,6 +15,7 @@ import stat
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from genbench.clock import Offset, drift_ns, now_ns, take_offset
 from genbench.errors import ConfigError
@@ -43,12 +44,16 @@ class Server:
         self._offset: Offset = take_offset()
         self._clockwork = Clockwork(loop)
         self._service = Service(options, brain, int(time.time()), now_ns())
-        self._listener = _listen(options.host, options.port)
+        self._listener = _listen_here(options.uds) if options.uds else _listen(options.host, options.port)
+        self._uds = options.uds
         self._connections: set[Connection] = set()
         self._accepted = 0
         scheme, host = "https" if context else "http", options.host
-        port = self._listener.getsockname()[1]
-        self.url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+        if options.uds:
+            self.url = f"unix://{options.uds}"
+        else:
+            port = self._listener.getsockname()[1]
+            self.url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
     def start(self) -> None:
         """Accept from now on."""
@@ -59,6 +64,8 @@ class Server:
         """Close everything."""
         self._loop.remove_reader(self._listener.fileno())
         self._listener.close()
+        if self._uds:
+            Path(self._uds).unlink(missing_ok=True)
         for connection in list(self._connections):
             connection.close()
         self._clockwork.close()
@@ -96,8 +103,9 @@ class Server:
             except OSError:  # nobody there any more, or out of file descriptors: the next turn tries again
                 return
             sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            _stamp(sock)
+            if not self._uds:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                _stamp(sock)
             self._accepted += 1
             connection = Connection(self, sock, self._accepted, self._context)
             self._connections.add(connection)
@@ -165,6 +173,21 @@ def _listen(host: str, port: int) -> socket.socket:
             f"cannot listen on {host}:{port} ({error.strerror}); give another --host or --port"
         ) from error
     _stamp(listener)  # accepted sockets inherit it, so that even the first segment has its stamp
+    listener.setblocking(False)
+    listener.listen(BACKLOG)
+    return listener
+
+
+def _listen_here(path: str) -> socket.socket:
+    """On a unix socket; what an earlier process left of it is removed."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if Path(path).is_socket():
+            Path(path).unlink()
+        listener.bind(path)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(f"cannot listen on {path} ({error.strerror}); give another --uds") from error
     listener.setblocking(False)
     listener.listen(BACKLOG)
     return listener

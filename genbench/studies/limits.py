@@ -25,15 +25,15 @@ def connections(prepared: Prepared, say: Callable[[str], None]) -> int:
     """
     load = prepared.config.load
     total = len(prepared.plan.requests)
-    if load.request_rate is None:
-        wanted = min(load.concurrency or 1, total)
-    else:
-        guess = 2 * load.request_rate * prepared.found.facts.latency_s
-        wanted = int(max(1, min(load.concurrency or MAX_PREOPENED, guess, MAX_PREOPENED, total)))
     most = min(load.concurrency or total, total)
     files = _raise_file_limit(most + SPARE_FILES) - SPARE_FILES
     over_tcp = sum(not isinstance(address.sockaddr, str) for address in prepared.addresses)
     ports = _ports() * over_tcp if over_tcp == len(prepared.addresses) else files  # a unix socket needs none
+    if load.request_rate is None:
+        wanted = min(load.concurrency or 1, total)
+    else:
+        guess = 2 * load.request_rate * prepared.found.facts.latency_s
+        wanted = int(max(1, min(load.concurrency or MAX_PREOPENED, guess, MAX_PREOPENED, total, files, ports)))
     if files < wanted:
         raise ConfigError(f"{wanted} connections need as many open files; give ulimit -n {wanted + SPARE_FILES}")
     if ports < wanted:

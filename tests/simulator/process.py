@@ -20,7 +20,7 @@ class Simulator:
         line = self.process.stdout.readline()
         assert line.startswith("genbench simulate: listening on "), line
         self.url = line.split()[-1]
-        self.port = int(self.url.rpartition(":")[2])
+        self.port = 0 if self.url.startswith("unix:") else int(self.url.rpartition(":")[2])
 
     def truth(self) -> list[dict[str, Any]]:
         """The requests it kept (http only)."""
