@@ -200,8 +200,8 @@ class Engine:
         if self._measured_ns == MISSING and request.phase == Phase.MEASURED:
             self._begin_measuring()
         self._under_way.add(exchange)
-        self._count()
         self._transport.send(exchange)
+        self._count()  # only now: preparing a send is not being in flight
         self._deadlines.add(exchange)
 
     def _begin_measuring(self) -> None:

@@ -22,11 +22,13 @@ ERROR_PCT = (1.0, 10.0)
 SHARED_PCT = (2.0, 20.0)
 CANCELLED_PCT = 1.0
 LAG_SHARE = 0.10
+LAG_FLOOR_MS = 0.5  # a step of a server's scheduler takes several ms
 CPU_PCT = 85.0
 LENGTH_PCT = 10.0
 COUNTS_PCT = 2.0
 CACHED_PCT = 1.0
 LITTLE_PCT = 1.0
+LITTLE_MS = 0.1
 STEADY_PCT = 100 * steady.UNSTEADY
 WAITS_PCT = 1.0  # what a machine with other work always shows
 NO_SALT = "none"
@@ -104,7 +106,7 @@ def _lateness(on: Evidence) -> Iterator[Finding]:
     lag, asked = on.stat("client_lag", "p99"), on.run.get("requested_rate")
     latency = on.stat("ttft", "p50") or on.stat("request_latency", "p50") or 0.0
     if lag is not None and asked is not None and asked.value > 0:
-        bound = LAG_SHARE * max(1000 / asked.value, latency)
+        bound = max(LAG_SHARE * max(1000 / asked.value, latency), LAG_FLOOR_MS)
         if lag > bound:
             text = (
                 f"client lag p99 {lag:.3g} ms is over a tenth of the gap between arrivals and of latency{_waited(on)}"
@@ -195,8 +197,10 @@ def _cache(on: Evidence) -> Iterator[Finding]:
 
 
 def _agreement(on: Evidence) -> Iterator[Finding]:
-    little = on.run.get("little_pct")
-    if little is not None and little.value > LITTLE_PCT:
+    """Little's law; what the system calls of a send and a read take (`LITTLE_MS`) is no disagreement."""
+    little, mean, rate = on.run.get("little_pct"), on.run.get("concurrency_mean"), on.run.get("request_throughput")
+    each_ms = 1000 * mean.value / rate.value if mean is not None and rate is not None and rate.value else 0.0
+    if little is not None and little.value > LITTLE_PCT and little.value / 100 * each_ms > LITTLE_MS:
         text = f"requests in flight, as counted and by the records, differ by {little.value:.3g} %"
         advice = f"the client took that long around its sends: {OWN_CORE}"
         yield _suspect("little", little.value, LITTLE_PCT, "%", text, advice)
