@@ -30,7 +30,7 @@ class Watch:
     """Samples from `start` to `stop`; `facts` is what the header keeps."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, poller: Poller) -> None:
-        self._pacer = Pacer(loop, poller, self._sample)
+        self._pacer = Pacer(loop, poller, self._sample, exact=False)
         self._lags = array.array("q")
         self._worst = 0
         self._series: dict[str, list[float]] = {"t_ns": [], "cpu_pct": [], "cpu_wait_pct": [], "loop_lag_max_ns": []}
