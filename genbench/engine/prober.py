@@ -15,7 +15,7 @@ import orjson
 from genbench.clock import now_ns
 from genbench.decode import ResponseDecoder
 from genbench.errors import TargetError
-from genbench.transport.address import Url, pin
+from genbench.transport.address import Proxy, Url, pin
 from genbench.transport.connection import tls_message
 from genbench.types import Endpoint, Outcome, Record, Reply, Sample
 
@@ -38,12 +38,15 @@ class Prober:
         wait_s: float,
         *,
         patient: bool,
-        proxy: Url | None = None,
+        proxy: Proxy | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`patient`: a refused connection, too, is asked again (the user said how long to wait); `say` hears of it."""
         self.url = url
         self._headers = dict(headers)
+        self._proxy_headers = {"Proxy-Authorization": proxy.authorization} if proxy and proxy.authorization else {}
+        if tls is None:
+            self._headers |= self._proxy_headers
         self._tls = tls
         self._proxy = proxy
         self._say = say
@@ -52,7 +55,7 @@ class Prober:
         self._until = self._began + wait_s
         while True:
             try:
-                self.family, self.sockaddr = pin(proxy or url, TIMEOUT_S, proxy=proxy is not None)
+                self.family, self.sockaddr = pin(proxy.url if proxy else url, TIMEOUT_S, proxy=proxy is not None)
                 break
             except TargetError as error:
                 if not patient or time.monotonic() > self._until:
@@ -103,9 +106,9 @@ class Prober:
     def _connect(self) -> http.client.HTTPConnection:
         if self._proxy is not None and self._tls is not None:
             tunnel = http.client.HTTPSConnection(
-                self._proxy.host, self._proxy.port, timeout=TIMEOUT_S, context=self._tls
+                self._proxy.url.host, self._proxy.url.port, timeout=TIMEOUT_S, context=self._tls
             )
-            tunnel.set_tunnel(self.url.host, self.url.port)
+            tunnel.set_tunnel(self.url.host, self.url.port, self._proxy_headers)
             return tunnel
         connection = http.client.HTTPConnection(self.url.host, self.url.port, timeout=TIMEOUT_S)
         plain = socket.socket(self.family, socket.SOCK_STREAM)

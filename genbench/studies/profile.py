@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+from urllib.request import getproxies
 
 from genbench import config
 from genbench.decode import ResponseDecoder
@@ -92,6 +93,7 @@ class Scrubber:
         values = [line.partition(":")[2] for line in target.header]
         words = {target.api_key or "", *(word for value in values for word in (value.strip(), *value.split()))}
         words |= {value for url in target.url for _, value in parse_qsl(urlsplit(url).query)}
+        words |= {urlsplit(proxy).password or "" for proxy in getproxies().values()}
         self._secrets = sorted((word for word in words if len(word) >= SECRET_LENGTH), key=len, reverse=True)
 
     def __call__(self, text: str) -> str:

@@ -5,6 +5,7 @@ string is kept and goes with every request. A name is resolved once and the addr
 `unix:///run/server.sock` is HTTP over that socket. What the environment says of proxies is read here, too.
 """
 
+import base64
 import ipaddress
 import re
 import socket
@@ -153,7 +154,15 @@ def proxy_of(url: Url) -> str:
     return getproxies().get(url.scheme, "")
 
 
-def parse_proxy(text: str) -> Url:
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """Where a proxy is, and the value of its Proxy-Authorization header (secret; empty for none)."""
+
+    url: Url
+    authorization: str = ""
+
+
+def parse_proxy(text: str) -> Proxy:
     """A proxy's address taken apart. Raises ConfigError when it is no http address."""
     parts = urlsplit(text if "://" in text else f"http://{text}")
     try:
@@ -162,7 +171,11 @@ def parse_proxy(text: str) -> Url:
         port = 0
     if parts.scheme != "http" or not parts.hostname or port == 0:
         raise ConfigError(f"the proxy {public_url(text)} is no http://host:port; look at http_proxy and https_proxy")
-    return Url("http", parts.hostname, port or PORTS["http"], "", "")
+    url = Url("http", parts.hostname, port or PORTS["http"], "", "")
+    if parts.username is None:
+        return Proxy(url)
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return Proxy(url, f"Basic {base64.b64encode(pair.encode()).decode()}")
 
 
 def pin(url: Url, timeout_s: float, *, proxy: bool = False) -> tuple[int, Any]:

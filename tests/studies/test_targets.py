@@ -1,5 +1,6 @@
 """Where a run may go: several servers in turn, unix sockets, and what the machine must have for it."""
 
+import contextlib
 import re
 import socket
 import threading
@@ -13,8 +14,10 @@ import pytest
 from genbench.errors import ConfigError
 from genbench.studies import limits
 from genbench.transport.address import parse_proxy, parse_url, proxy_of
+from tests.certificates import Certificate
 from tests.runs import Runner
 from tests.simulator.process import Simulator
+from tests.transport.raw_server import RawServer, read_request
 
 SMALL = ("--isl", "20", "--osl", "6", "-n", "12", "-c", "4", "--warmup", "2", "-q")
 Start = Callable[..., Simulator]
@@ -140,7 +143,7 @@ def test_proxies_as_the_environment_names_them(monkeypatch: pytest.MonkeyPatch) 
     assert proxy("https://far.example") == "secure:3129"
     assert proxy("http://near.example:8000") == ""
     assert proxy("unix:///run/x.sock") == ""
-    assert parse_proxy("secure:3129").netloc == "secure:3129"
+    assert parse_proxy("secure:3129").url.netloc == "secure:3129"
     with pytest.raises(ConfigError, match=r"the proxy socks5://\*\*\*@x:1 is no http://host:port"):
         parse_proxy("socks5://a:b@x:1")
 
@@ -176,3 +179,75 @@ def test_an_open_loop_may_want_more_than_there_is(
 def test_free_memory_is_known_here() -> None:
     assert all(free > 1 << 20 for free in limits._free_memory())
     assert limits._ports() > 1000
+
+
+def relay(source: socket.socket, target: socket.socket) -> None:
+    """Bytes from one to the other until either ends."""
+    with contextlib.suppress(OSError):
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+    with contextlib.suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
+
+
+class Proxy:
+    """A forward proxy that wants a password: whole addresses for http, CONNECT for https."""
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+        self.server = RawServer(self._serve)
+        self.url = f"http://user:geheimnis@127.0.0.1:{self.server.port}"
+
+    def _serve(self, sock: socket.socket) -> None:
+        while request := read_request(sock):
+            line, _, rest = request.partition(b"\r\n")
+            self.lines.append(line)
+            method, where, _ = line.split()
+            if b"Proxy-Authorization: Basic dXNlcjpnZWhlaW1uaXM=" not in rest.replace(
+                b"authorization", b"Authorization"
+            ):
+                sock.sendall(b"HTTP/1.1 407 Who are you\r\nContent-Length: 0\r\n\r\n")
+                continue
+            tunnel = method == b"CONNECT"
+            host, _, path = where.removeprefix(b"http://").partition(b"/")
+            name, _, port = host.partition(b":")
+            with socket.create_connection((name.decode(), int(port))) as far:
+                if tunnel:
+                    sock.sendall(b"HTTP/1.1 200 go on\r\n\r\n")
+                else:
+                    head = (
+                        method
+                        + b" /"
+                        + path
+                        + b" HTTP/1.1\r\n"
+                        + rest.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)
+                    )
+                    far.sendall(head)
+                back = threading.Thread(target=relay, args=(far, sock), daemon=True)
+                back.start()
+                relay(sock, far)
+                back.join()
+
+
+@pytest.mark.parametrize("transport", ["aiohttp", "openai"])
+@pytest.mark.parametrize("secure", [False, True])
+def test_through_a_proxy(
+    run: Runner,
+    start_simulator: Start,
+    certificate: Certificate,
+    monkeypatch: pytest.MonkeyPatch,
+    transport: str,
+    secure: bool,
+) -> None:
+    tls = ("--tls-cert", str(certificate.cert), "--tls-key", str(certificate.key)) if secure else ()
+    server = start_simulator("--ttft", "5ms", "--itl", "1ms", *tls)
+    proxy = Proxy()
+    monkeypatch.setenv("https_proxy" if secure else "http_proxy", proxy.url)
+    trust = ("--ca-cert", str(certificate.ca)) if secure else ()
+    ran = run("profile", "--url", server.url, "--transport", transport, *trust, *SMALL)
+    assert ran.code == 0, ran.err
+    assert ran.summary["outcomes"] == {"ok": 12}
+    asked = b"CONNECT 127.0.0.1:" if secure else b"POST http://127.0.0.1:"
+    assert any(line.startswith(asked) for line in proxy.lines)
+    written = b"".join(path.read_bytes() for path in ran.folder.iterdir())
+    assert b"geheimnis" not in written + ran.out.encode() + ran.err.encode()
