@@ -11,7 +11,6 @@ from genbench import timerfd
 from genbench.clock import now_ns
 from genbench.transport.poller import READ, Poller
 
-
 SPIN_NS = 1_500_000  # a loop timer is late by up to a millisecond, and then some
 
 

@@ -1,0 +1,1 @@
+"""Figures: one file each, its numbers (`data`) apart from its drawing (`chart`)."""

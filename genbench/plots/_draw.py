@@ -1,0 +1,115 @@
+"""From a figure's numbers to files: a CSV, and with altair and vl-convert a PNG or an SVG. No browser, no network.
+
+Where those two are not installed (they have no wheel for every platform) the CSVs are written and one sentence says so.
+"""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from genbench import registry
+from genbench.metrics.summary import Run
+from genbench.plots._figure import Figure, Nothing, Table, together
+from genbench.plots._look import LIGHT, Look
+
+FOLDER = "plots"
+SCALE = 2.0  # pixels of a PNG for each unit of length
+
+
+def names() -> list[str]:
+    """All figures of a run, in the order of `ORDER`, the others behind them."""
+    known = registry.names("plots")
+    return sorted(known, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
+
+
+ORDER = (
+    "latency_over_run",
+    "ttft_cdf",
+    "itl_cdf",
+    "latency_cdf",
+    "throughput_over_run",
+    "outcomes_over_run",
+    "ttft_box",
+    "latency_box",
+    "ttft_by_input",
+    "itl_by_position",
+    "lengths",
+    "lengths_heatmap",
+    "timeline",
+    "client_lag",
+)
+
+
+def tables(series: Sequence[tuple[str, Run]], chosen: Sequence[str]) -> dict[str, Table | Nothing]:
+    """The numbers of each figure, or why it has none."""
+    found: dict[str, Table | Nothing] = {}
+    for name in chosen:
+        try:
+            found[name] = together(series, figure(name).data)
+        except Nothing as why:
+            found[name] = why
+    return found
+
+
+def figure(name: str) -> Figure:
+    """A figure by its name, or by a path of the user's own."""
+    found: Figure = registry.load("plots", name)
+    return found
+
+
+def spec(name: str, table: Table, look: Look) -> dict[str, Any]:
+    """The Vega-Lite specification of a figure, title, note and look included."""
+    module = figure(name)
+    made: dict[str, Any] = module.chart(table, look).to_dict(validate=False)
+    made["title"] = {"text": module.TITLE, **({"subtitle": table.note} if table.note else {})}
+    made["config"] = look.config()
+    return made
+
+
+def image(made: Mapping[str, Any], kind: str) -> bytes:
+    """A specification as a PNG or an SVG file."""
+    import vl_convert
+
+    if kind == "svg":
+        return str(vl_convert.vegalite_to_svg(dict(made))).encode()
+    return bytes(vl_convert.vegalite_to_png(dict(made), scale=SCALE))
+
+
+def missing() -> str:
+    """One sentence when figures cannot be drawn here; empty when they can."""
+    try:
+        import altair  # noqa: F401
+        import vl_convert  # noqa: F401
+    except ImportError as error:
+        return f"no pictures: {error.name} is not installed; the numbers of each are in {FOLDER}/*.csv"
+    return ""
+
+
+def draw(
+    found: Mapping[str, Table | Nothing], folder: Path, kinds: Sequence[str] = ("png",), look: Look = LIGHT
+) -> list[Path]:
+    """Write each figure's CSV and images into `folder`; what has nothing to draw has no file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    drawable = not missing()
+    for name, table in found.items():
+        if isinstance(table, Nothing):
+            continue
+        written.append(_save(table, folder / f"{name}.csv"))
+        if drawable:
+            made = spec(name, table, look)
+            for kind in kinds:
+                path = folder / f"{name}.{kind}"
+                path.write_bytes(image(made, kind))
+                written.append(path)
+    return written
+
+
+def _save(table: Table, path: Path) -> Path:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(table.columns)
+        rows = table.rows()
+        writer.writerows([["" if cell is None else cell for cell in row.values()] for row in rows])
+    return path
