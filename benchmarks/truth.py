@@ -17,7 +17,7 @@ import argparse
 import json
 import statistics
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,79 +26,21 @@ import arena
 import numpy as np
 import peers
 from arena import Scenario
-from peers import Client, Found, Ints, Seen
+from peers import Client, Found
 
-CONTENT = frozenset(("content", "reasoning", "tool"))
-WINDOW_NS = 1_000_000  # a request cannot reach the server this much before its client says it sent it
-
-
-@dataclass(frozen=True)
-class Logged:
-    """One request in the server's log; `reused` tells that its connection had carried one before."""
-
-    id: str
-    connection: int
-    received_ns: int
-    writes_ns: Ints
-    events: int
-    reused: bool
-
-    @property
-    def ttft_ns(self) -> int:
-        """From the last byte in to the first token out."""
-        return int(self.writes_ns[0]) - self.received_ns
-
-
-def logged(url: str, ca: Path | None) -> list[Logged]:
-    """The server's log in order of arrival, requests without a token left out."""
-    found, known = [], set()
-    for one in sorted(arena.ask(url + "/truth", ca)["requests"], key=lambda one: int(one["received_ns"])):
-        writes = np.array([t_ns for kind, t_ns, _ in one["events"] if kind in CONTENT], dtype=np.int64)
-        reused = one["connection"] in known
-        known.add(one["connection"])
-        if writes.size:
-            received = one["received_ns"]
-            found.append(Logged(one["id"], one["connection"], received, writes, len(one["events"]), reused))
-    return found
-
-
-def pairs(seen: list[Seen], log: list[Logged]) -> list[tuple[Seen, Logged]]:
-    """Each request as the client and as the server knows it.
-
-    By id where the client has one. Else by order: one loop sends one request after the other, so the k-th sent is the
-    k-th received; the counts must agree, and each connection of the client must be one and the same of the server's.
-    """
-    if seen and seen[0].id:
-        by_id = {one.id: one for one in log}
-        return [(one, by_id[one.id]) for one in seen if one.id in by_id]
-    seen = sorted(seen, key=lambda one: one.sent_ns)
-    if not seen:
-        return []
-    log = [one for one in log if one.received_ns >= seen[0].sent_ns - WINDOW_NS]
-    together = list(zip(seen, log, strict=False))
-    ways = {(mine.connection, theirs.connection) for mine, theirs in together}
-    if len(seen) != len(log) or len(ways) != len({a for a, _ in ways}) or len(ways) != len({b for _, b in ways}):
-        return []
-    return together
-
-
-def quantiles_ms(values_ns: Iterable[int] | Ints, *percents: float) -> list[float] | None:
-    """Percentiles in ms, None of nothing."""
-    found = np.asarray(list(values_ns) if not isinstance(values_ns, np.ndarray) else values_ns, dtype=np.float64)
-    return [float(q) / 1e6 for q in np.percentile(found, percents)] if found.size else None
+from genbench.studies.truth import Logged, gap_errors_ns, logged, pairs, quantiles_ms
 
 
 def judge(found: Found, log: list[Logged]) -> dict[str, Any]:
     """The figures of one run, in ms; a figure is absent where the client gives no way to tell."""
     matched = pairs(found.requests, log)
     errors = [mine.ttft_ns - theirs.ttft_ns for mine, theirs in matched]
-    gaps, gap_errors, true_gaps = [], [], []
-    for mine, theirs in matched:
-        true_gaps.append(np.diff(theirs.writes_ns))
-        if mine.gaps_ns is not None and mine.gaps_ns.size == theirs.writes_ns.size - 1:
-            gaps.append(mine.gaps_ns)
-            wrong = np.abs(mine.gaps_ns - true_gaps[-1])
-            gap_errors.append(wrong if mine.clean is None else wrong[mine.clean])
+    true_gaps = [np.diff(theirs.writes_ns) for _, theirs in matched]
+    gaps = [
+        mine.gaps_ns
+        for (mine, _), true in zip(matched, true_gaps, strict=True)
+        if mine.gaps_ns is not None and mine.gaps_ns.size == true.size
+    ]
     empty = np.zeros(0, dtype=np.int64)
     figures = {
         "ttft": quantiles_ms((one.ttft_ns for one in found.requests), 50, 90, 99),
@@ -108,7 +50,7 @@ def judge(found: Found, log: list[Logged]) -> dict[str, Any]:
         "bias": quantiles_ms(errors, 50),
         "gap": quantiles_ms(np.concatenate([empty, *gaps]), 50, 99),
         "true_gap": quantiles_ms(np.concatenate([empty, *true_gaps]), 50, 99),
-        "gap_error": quantiles_ms(np.concatenate([empty, *gap_errors]), 50, 99),
+        "gap_error": quantiles_ms(gap_errors_ns(matched), 50, 99),
     }
     counts = {"requests": len(found.requests), "matched": len(matched), "logged": len(log)}
     return counts | {name: value for name, value in figures.items() if value is not None}
@@ -140,7 +82,7 @@ def one_run(tally: Tally, scenario: Scenario, *, idle: bool) -> None:
         tally.skipped = arena.complaint(cost, scenario.limit_s)
         if tally.skipped:
             return
-        log = logged(scenario.url, scenario.ca)
+        log = logged(arena.ask(scenario.url + "/truth", scenario.ca)["requests"])
         events = sum(one.events for one in log)
         if idle:
             tally.idle_cpu_s, tally.idle_events = cost.cpu_s, events

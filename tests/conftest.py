@@ -51,6 +51,7 @@ def expired_certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate
 def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Runner:
     """Runs genbench's command line in this process, its files under `tmp_path`."""
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setenv("GENBENCH_CALIBRATION", str(tmp_path / "calibration.json"))
     return Runner(tmp_path, capsys)
 
 

@@ -16,6 +16,7 @@ from genbench.errors import GenbenchError
 COMMANDS = {
     "profile": "measure a server, or the embedded engine when no server is named",
     "report": "rebuild every number and file of a run from its records",
+    "calibrate": "measure this client against the embedded engine: its error and its ceiling on this machine",
     "simulate": "serve the embedded engine by itself",
     "list": "show the profiles and endpoint kinds there are",
 }

@@ -84,6 +84,7 @@ class Watch:
         """For the run's header; lags in ns, shares in percent of one core."""
         seconds = max(1, self._last[0] - self._start[0]) / 1e9
         found: dict[str, Any] = {
+            "watched_s": seconds,
             "cpu_s": self._last[1] - self._start[1],
             "cpu_pct": 100 * (self._last[1] - self._start[1]) / seconds,
             "cpu_wait_pct": 100 * (self._last[2] - self._start[2]) / seconds,

@@ -59,6 +59,7 @@ def summarise(table: RecordTable, header: Mapping[str, Any], slos: Sequence[Slo]
         *said,
         *_missing_notes(table, header),
         *_length_notes(table, header),
+        *_calibration_notes(header),
         *(str(note) for note in header.get("notes") or ()),
     ]
     judged, findings = verdict.judge(verdict.Evidence(table, header, values, metrics, run, unsteady))
@@ -352,6 +353,16 @@ def _length_notes(table: RecordTable, header: Mapping[str, Any]) -> list[str]:
     """What to know of the token counts: the template's share of the input."""
     template = _section(header, "preflight").get("template_tokens")
     return [_template_note(table, template)] if isinstance(template, int) and template > 0 else []
+
+
+def _calibration_notes(header: Mapping[str, Any]) -> list[str]:
+    """What this client's own error was found to be at such a load."""
+    known = _section(header, "calibration")
+    errors = [(name, known.get(key)) for name, key in (("TTFT", "ttft_error_p99_ms"), ("gaps", "icl_error_p99_ms"))]
+    said = [f"{name} {error:.2g} ms" for name, error in errors if isinstance(error, int | float)]
+    if not said:
+        return []
+    return [f"this client's own error at such a load, p99: {', '.join(said)} (genbench calibrate, {known['made'][:10]})"]
 
 
 def _template_note(table: RecordTable, template: int) -> str:

@@ -6,7 +6,7 @@ the header does not say is not judged. The bounds are in docs/metrics.md.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -62,6 +62,10 @@ def judge(evidence: Evidence) -> tuple[str, tuple[Finding, ...]]:
     """The verdict and its reasons, the gravest first."""
     found = [finding for check in CHECKS for finding in check(evidence)]
     found.sort(key=lambda finding: finding.level != INVALID)
+    waited = _waited(evidence)
+    once = [k for k, finding in enumerate(found) if waited and finding.text.endswith(waited)][1:]
+    for k in once:  # said with the first finding it explains
+        found[k] = replace(found[k], text=found[k].text.removesuffix(waited))
     return (found[0].level if found else VALID), tuple(found)
 
 

@@ -24,7 +24,7 @@ from genbench.metrics.summary import Run
 from genbench.options import Target
 from genbench.plan import BuiltRequests
 from genbench.records import RecordWriter, write_header
-from genbench.studies import amend, limits, simulated
+from genbench.studies import amend, calibration, limits, simulated
 from genbench.studies.header import header
 from genbench.studies.prepare import Prepared, announce, prepare
 from genbench.studies.report import rebuild
@@ -184,11 +184,14 @@ async def _run(
                 signal.signal(number, lambda *_: os._exit(130))
     health = facts | transport.facts() | {"loop": type(loop).__module__.partition(".")[0]}
     assert isinstance(prepared.plan.requests, BuiltRequests)
+    known = calibration.load(calibration.environment(health["loop"], settings.target.transport))
+    events_per_s = decoding.content_events / health["watched_s"]
     gained = {
         "interrupted": engine.interrupted,
         "stopped_early": engine.stopped_early,
         "error": None if engine.error is None else scrub(f"{type(engine.error).__name__}: {engine.error}"),
         "health": health,
+        "calibration": known.quote(events_per_s) if known is not None else None,
         "not_sent": facts["not_sent"],
         "bodies_sha256": prepared.plan.requests.sha256(facts["sent"]),
         "preopened_connect_ns": connect_ns,
