@@ -16,29 +16,10 @@ import numpy as np
 from arena import Scenario
 
 from genbench.records import open_table
+from genbench.studies.truth import Seen, seen
 
 CLIENTS = Path(__file__).resolve().parent / "clients"
 PROMPT_TOKENS = 32
-
-Ints = np.ndarray[Any, np.dtype[np.int64]]
-Bools = np.ndarray[Any, np.dtype[np.bool_]]
-
-
-@dataclass(frozen=True)
-class Seen:
-    """One request as its client reports it.
-
-    `id` is its name in the server's log, "" where the client has none; then `sent_ns` puts it in order. `gaps_ns` are
-    those between its content events, None where the client keeps none; `clean` tells the gaps between two events that
-    each came alone in their read (None: the client cannot tell).
-    """
-
-    id: str
-    ttft_ns: int
-    gaps_ns: Ints | None = None
-    clean: Bools | None = None
-    sent_ns: int = -1
-    connection: int = -1
 
 
 @dataclass(frozen=True)
@@ -100,24 +81,7 @@ def genbench_facts(folder: Path) -> dict[str, Any]:
 
 def _read_genbench(folder: Path) -> Found:
     folder = folder / "run"
-    table = open_table(folder)
-    content = table.content
-    stamps, shared = table.event_ns[content.position], table.event_shared[content.position]
-    rows = []
-    for row in np.flatnonzero(table.ok & (content.count > 0)):
-        own = slice(content.start[row], content.start[row + 1])
-        times, alone = stamps[own], ~shared[own]
-        rows.append(
-            Seen(
-                id="",
-                ttft_ns=int(times[0] - table.sent_ns[row]),
-                gaps_ns=np.diff(times),
-                clean=alone[1:] & alone[:-1],
-                sent_ns=int(table.sent_ns[row]),
-                connection=int(table.connection[row]),
-            )
-        )
-    return Found(rows, genbench_facts(folder))
+    return Found(seen(open_table(folder)), genbench_facts(folder))
 
 
 # -- the two loops ----------------------------------------------------------------------------------------------------
