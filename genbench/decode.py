@@ -114,11 +114,11 @@ class ResponseDecoder:
         """Choose how to read the body; returns the bytes to read now, those held back until the choice included."""
         kind = _content_type(reply)
         if not kind and _good(reply.status):
-            data = b"".join([*self._body, data])
-            self._body.clear()
             start = data.lstrip()[:1]
             if not start:
                 return data  # only white space so far: held back
+            data = b"".join([*self._body, data])
+            self._body.clear()
             kind = "application/json" if start in (b"{", b"[") else "text/event-stream"
         self._decided = True
         if kind == "text/event-stream" and _good(reply.status):
@@ -163,7 +163,7 @@ class ResponseDecoder:
             kind = int(event.kind)
             tokens = MISSING
             if kind in _CONTENT:
-                tokens = counts.pop(0) if counts else self._own_tokens(event)
+                tokens = counts.pop() if counts else self._own_tokens(event)
                 self.contents += 1
                 if self._keep_text:
                     self.texts.append((len(self._record.event_ns), event.choice, event.text))
@@ -175,7 +175,7 @@ class ResponseDecoder:
                     self._held[event.choice] = self._held.get(event.choice, 0) + event.tokens
             elif event.finish_reason:
                 self._finished.add(event.choice)
-                self._record.finish_reason = self._record.finish_reason or event.finish_reason
+                self._record.finish_reason = self._record.finish_reason or event.finish_reason[:ERROR_CHARS]
             elif kind == EventKind.ERROR and self._stream_error is None:
                 self._stream_error = event.text
             self._add(event, tokens, shared)
@@ -185,7 +185,7 @@ class ResponseDecoder:
             self._usage = usage
 
     def _growth(self, events: list[Event], usage: Usage | None) -> list[int]:
-        """Tokens of the content events of a message by continuous usage; empty when it does not say."""
+        """Tokens of a message's content events by continuous usage, the last one first; empty when it does not say."""
         if not self._growing:
             return []
         contents = 0
@@ -199,7 +199,7 @@ class ResponseDecoder:
             return []
         growth = max(0, usage.completion_tokens - self._counted)
         self._counted = usage.completion_tokens
-        return shares(growth, contents)
+        return shares(growth, contents)[::-1]
 
     def _own_tokens(self, event: Event) -> int:
         if event.tokens < 0 or not self._held:

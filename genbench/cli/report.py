@@ -6,14 +6,26 @@ import click
 
 from genbench.cli import screen
 
+DIALECTS = ("vllm", "aiperf", "genai-perf", "guidellm", "llm-load-test", "mlperf")
+
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="print the summary as JSON and nothing else")
-def command(run: Path, as_json: bool) -> int:
+@click.option(
+    "--dialect",
+    type=click.Choice(DIALECTS),
+    help="show another tool's figures from the same log beside ours, and why they differ; see docs/dialects.md",
+)
+def command(run: Path, as_json: bool, dialect: str | None) -> int:
     """Rebuild the numbers and files of RUN (a folder) from requests.jsonl and run.json, and show them."""
     from genbench.studies.report import rebuild
 
     result = rebuild(run)
-    screen.show(result, as_json=as_json)
+    if dialect is None:
+        screen.show(result, as_json=as_json)
+    else:
+        from genbench.cli import dialect as beside
+
+        beside.show(dialect, result, as_json=as_json)
     return screen.exit_code(result)

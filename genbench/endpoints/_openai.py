@@ -9,6 +9,7 @@ from typing import Any
 from genbench.types import MISSING, Event, EventKind, Usage
 
 CHOICES = 1 << 15  # a choice is kept in an int16; an index beyond it is not one
+COUNTS = 1 << 31  # an event's tokens are kept in an int32; a count beyond it is not one
 
 
 def body(options: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,7 +76,7 @@ def usage_of(value: Any) -> Usage | None:
 
 
 def _count(value: Any) -> int:
-    return value if type(value) is int and value >= 0 else MISSING
+    return value if type(value) is int and 0 <= value < COUNTS else MISSING
 
 
 def _detail(details: Any, name: str) -> int:
@@ -136,7 +137,12 @@ def _first_text(error: Mapping[str, Any]) -> str:
 
 def _complaint(item: Any) -> str:
     if not isinstance(item, dict):
-        return str(item)
+        return _word(item)
     place = item.get("loc")
     text = _first_text(item)
-    return f"{'.'.join(map(str, place))}: {text}" if isinstance(place, list) and place else text
+    return f"{'.'.join(map(_word, place))}: {text}" if isinstance(place, list) and place else text
+
+
+def _word(value: Any) -> str:
+    """A text or a number as it is; a list or an object may be nested too deep for `str`."""
+    return "..." if isinstance(value, (list, dict)) else str(value)

@@ -59,8 +59,10 @@ def _finite(vector: Any) -> bool:
 
 
 def _finite_numbers(numbers: list[Any]) -> bool:
-    # A sum runs in C (1,024 numbers: 4 us, a look at each 32 us) and is not finite if any number is not. Where it
-    # overflows, each is looked at.
+    # Both run in C (1,024 numbers: 4 us the sum, 18 us the types; a look at each would take 32 us more). A sum is not
+    # finite if any number is not; where it overflows, each is looked at. It would take true and false for numbers.
+    if bool in map(type, numbers):
+        return False
     try:
         if math.isfinite(sum(numbers)):
             return len(numbers) > 0

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 UNIX = getattr(socket, "AF_UNIX", None)
 FULL_S = 0.002
 FRESH_NS = 200_000  # less than any keep-alive timer
+FRAMING_BYTES = 1 << 18  # of heads, chunk sizes and trailers with no body between them; httptools has no limit
 CONNECTING, HANDSHAKE, IDLE, BUSY, CLOSED = range(5)
 
 
@@ -37,6 +38,7 @@ class Connection:
     """A socket to one of the pool's addresses (`target` is its place among them)."""
 
     __slots__ = (
+        "_bare",
         "_complete",
         "_framed",
         "_free_ns",
@@ -44,6 +46,7 @@ class Connection:
         "_interim",
         "_keep",
         "_parser",
+        "_pieces",
         "_sock",
         "_stamp_ns",
         "_writing",
@@ -72,9 +75,9 @@ class Connection:
         self.pending = memoryview(b"")
         self._writing = False
         self._free_ns = MISSING
-        self.start_ns = self.last_ns = now_ns()
+        self.start_ns = self.last_ns = self._stamp_ns = now_ns()
         self.tcp_end_ns = self.tls_end_ns = MISSING
-        self._stamp_ns = self.start_ns
+        self._pieces: list[bytes] = []  # of the body, in the read under way
         self._reset()
         self._parser: Any = HttpResponseParser(self)
         self.tls = TlsSession(address.tls, server_hostname=address.host) if address.tls is not None else None
@@ -86,6 +89,11 @@ class Connection:
             Stamps.enable(self._sock)
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._connect(address)
+
+    def _reset(self) -> None:
+        self._complete = self._interim = self._framed = self._got_byte = False
+        self._keep = True
+        self._bare = 0
 
     # -- coming up ----------------------------------------------------------------------------------------------------
 
@@ -153,9 +161,8 @@ class Connection:
         except OSError:
             return False
         # TLS 1.3 session tickets may be waiting unread; for plain HTTP a byte (or the end) means it is over.
-        return self.tls is not None and not self.tls.closed and self._drain_idle()
-
-    def _drain_idle(self) -> bool:
+        if self.tls is None or self.tls.closed:
+            return False
         self._read()
         return self.state == IDLE
 
@@ -171,10 +178,9 @@ class Connection:
         if self.tls is not None:
             self.tls.write(data)
             data = self.tls.outgoing()
-        record_ns = now_ns()
+        self.last_ns = now_ns()
         if record.sent_ns == MISSING:  # a retry keeps the first
-            record.sent_ns = record_ns
-        self.last_ns = record_ns
+            record.sent_ns = self.last_ns
         self._hand_over(data)
 
     def _hand_over(self, data: bytes) -> None:
@@ -240,9 +246,8 @@ class Connection:
             self._failed(Outcome.TLS_ERROR, tls_message(error))
             return
         self._hand_over(self.tls.outgoing())
-        for piece in pieces:
-            if self.state != CLOSED:
-                self._take(piece)
+        if pieces and self.state != CLOSED:
+            self._take(b"".join(pieces))  # as a whole: when it ends an answer, nothing behind it is the next one's
         if self.tls.closed and self.state != CLOSED:
             self._ended("the server closed the TLS connection", orderly=True)
 
@@ -253,16 +258,23 @@ class Connection:
             self.close()
             return
         self._got_byte = True
+        self._bare += len(data)
+        wrong = ""
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade:
-            self._failed(Outcome.PROTOCOL_ERROR, "the server switched protocols")
-            return
+            wrong = "the server switched protocols"
         except HttpParserError as error:
-            self._failed(Outcome.PROTOCOL_ERROR, f"not HTTP/1.1: {error}; it began {excerpt(data)}")
-            return
-        if self._complete:
+            wrong = f"not HTTP/1.1: {error}; it began {excerpt(data)}"
+        if self._pieces:  # one piece a read: a server may send each byte as a chunk, and a piece takes 130 bytes
+            exchange.reply.chunks.append((self._stamp_ns, b"".join(self._pieces)))
+            self._pieces.clear()
+            self._bare = 0
+        if self._complete:  # what is wrong came after the answer: that is whole all the same
+            self._keep = self._keep and not wrong
             self._answered(exchange)
+        elif wrong or self._bare > FRAMING_BYTES:
+            self._failed(Outcome.PROTOCOL_ERROR, wrong or f"over {FRAMING_BYTES >> 10} KiB of head or framing in a row")
         elif exchange.reply.chunks and not exchange.queued:
             exchange.arrived(exchange)
 
@@ -273,7 +285,7 @@ class Connection:
         self.exchange = None
         exchange.connection = None
         # An answer before our upload was through leaves bytes in the air: this connection cannot carry another request.
-        if self._keep and not self.pending:
+        if self._keep and not self.pending and not (self.tls is not None and self.tls.closed):
             self.state = IDLE
         else:
             self.close()
@@ -298,10 +310,8 @@ class Connection:
             self._keep = False
             self._answered(exchange)
             return
-        if not self._got_byte:
-            self._failed(Outcome.TRUNCATED, f"{why} before it answered")
-            return
-        self._failed(Outcome.TRUNCATED, f"{why} before the response was complete")
+        before = "the response was complete" if self._got_byte else "it answered"
+        self._failed(Outcome.TRUNCATED, f"{why} before {before}")
 
     def give_up(self, outcome: Outcome, why: str) -> None:
         """A time-out or a cancellation: end what is under way now."""
@@ -328,40 +338,43 @@ class Connection:
 
     # -- what httptools calls -----------------------------------------------------------------------------------------
 
-    def _reset(self) -> None:
-        self._complete = self._interim = self._framed = self._got_byte = False
-        self._keep = True
+    def on_message_begin(self) -> None:
+        """A second answer in the same read: nobody asked for it."""
+        if self._complete:
+            self._keep = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep the three headers that matter, and whether the body's end is framed."""
-        if self._complete:  # a second response in the same read: nobody asked for it
-            self._keep = False
+        """Keep the three headers that matter, and whether the body's end is framed; a trailer changes nothing."""
+        exchange = self.exchange
+        if exchange is None or exchange.record.headers_ns != MISSING:
             return
         name = name.lower()
         if name == b"content-length" or (name == b"transfer-encoding" and b"chunked" in value.lower()):
             self._framed = True
-        elif self.exchange is not None:
-            if name == b"content-type":
-                self.exchange.reply.content_type = value.decode("latin-1")
-            elif name == b"retry-after":
-                self.exchange.reply.retry_after = value.decode("latin-1")
+        elif name == b"content-type":
+            exchange.reply.content_type = value.decode("latin-1")
+        elif name == b"retry-after":
+            exchange.reply.retry_after = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         """The head is there; a 1xx head is not the answer."""
-        if self._complete:
+        exchange = self.exchange
+        if self._complete or exchange is None:
             return
         status = self._parser.get_status_code()
         self._interim = 100 <= status < 200
-        if self.exchange is not None and not self._interim:
-            if status in (204, 304):
-                self._framed = True
-            self.exchange.reply.status = status
-            self.exchange.record.headers_ns = self._stamp_ns
+        if self._interim:
+            exchange.reply.content_type = exchange.reply.retry_after = ""
+            return
+        if status in (204, 304):
+            self._framed = True
+        exchange.reply.status = status
+        exchange.record.headers_ns = self._stamp_ns
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body, chunked coding already removed."""
         if self.exchange is not None and not self._complete:
-            self.exchange.reply.chunks.append((self._stamp_ns, body))
+            self._pieces.append(body)
 
     def on_message_complete(self) -> None:
         """The framing is complete."""

@@ -17,7 +17,7 @@ from genbench.records import Bools, Ints, RecordTable
 from genbench.stats import Floats
 from genbench.types import Outcome
 
-SAME = 5e-4  # relative; what three to four printed digits show as one number
+SAME = 1e-3  # relative
 NS_PER_MS = 1e6
 NOTHING = "no request here has one"
 
@@ -26,7 +26,7 @@ Rule: TypeAlias = Callable[[Floats, Floats | None, str], float]
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number: `stat` as the tool prints it ("" for a figure of the whole run), theirs and ours, None: there is none.
+    """One number: `stat` as the tool prints it ("" for a figure of the whole run), theirs and ours; None: no such.
 
     Theirs is a text where the tool prints a word.
     """
@@ -79,17 +79,17 @@ def numpy_rule(values: Floats, weights: Floats | None, stat: str) -> float:
 def step_rule(values: Floats, weights: Floats | None, stat: str) -> float:
     """The smallest value whose share of the weight, summed up from below, reaches the percentile; population std."""
     weights = np.ones(values.size) if weights is None else weights
-    order = np.argsort(values, kind="stable")
-    ordered, share = values[order], weights[order] / weights.sum()
+    distinct, place = np.unique(values, return_inverse=True)
+    share = np.bincount(place, weights=weights) / weights.sum()
     if stat == "mean":
-        return float(np.dot(ordered, share))
+        return float(np.dot(distinct, share))
     if stat == "std":
-        return float(np.sqrt(np.dot(np.square(ordered - np.dot(ordered, share)), share)))
+        return float(np.sqrt(np.dot(np.square(distinct - np.dot(distinct, share)), share)))
     if stat in PLAIN:
-        return _plain(ordered[share > 0], stat)
-    # The running total is float: without the slack its rounding could put a percentile one value too high.
-    place = int(np.searchsorted(np.cumsum(share), float(stat[1:]) / 100 - 1e-12))
-    return float(ordered[min(place, ordered.size - 1)])
+        return _plain(distinct, stat)
+    # As guidellm does it, with the rounding of its running total.
+    at = int(np.searchsorted(np.cumsum(share), float(stat[1:]) / 100))
+    return float(distinct[min(at, distinct.size - 1)])
 
 
 def floor_rule(values: Floats, weights: Floats | None, stat: str) -> float:
@@ -111,49 +111,55 @@ def _plain(values: Floats, stat: str) -> float:
 # -- rows -------------------------------------------------------------------------------------------------------------
 
 
-def spread(
-    run: Run,
-    name: str,
-    unit: str,
-    values: Floats,
-    shown: Shown,
-    key: str,
-    why: str,
-    *,
-    weights: Floats | None = None,
-    scale: float = 1.0,
-    nothing: str = NOTHING,
-) -> Row:
-    """The row of a distribution. A value of weight 0 counts for nothing; `nothing` says why there may be no value."""
-    if weights is not None:
-        values, weights = values[weights > 0], weights[weights > 0]
-    own = _own(run.table, key, [stat for _, stat in shown.stats])
-    figures = []
-    for label, stat in shown.stats:
-        theirs = shown.rule(values, weights, stat) if values.size else None
-        mine = own.get(stat)
-        figures.append(Figure(label, theirs, None if mine is None else mine * scale))
-    return _row(name, unit, key, why if values.size else nothing, tuple(figures))
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """Makes the rows of one run for one tool, whose distributions are shown by `shown`."""
+
+    run: Run
+    shown: Shown
+
+    def spread(
+        self,
+        name: str,
+        unit: str,
+        values: Floats,
+        key: str,
+        why: str,
+        *,
+        weights: Floats | None = None,
+        scale: float = 1.0,
+        nothing: str = NOTHING,
+    ) -> Row:
+        """The row of a distribution. A value of weight 0 counts for nothing; `nothing` says why there may be none."""
+        if weights is not None:
+            values, weights = values[weights > 0], weights[weights > 0]
+        own = _own(self.run.table, key, [stat for _, stat in self.shown.stats])
+        figures = []
+        for label, stat in self.shown.stats:
+            theirs = self.shown.rule(values, weights, stat) if values.size else None
+            mine = own.get(stat)
+            figures.append(Figure(label, theirs, None if mine is None else mine * scale))
+        return row_of(name, unit, key, why if values.size else nothing, tuple(figures))
+
+    def figure(
+        self, name: str, unit: str, theirs: float | str | None, key: str, why: str, *, ours: float | None = None
+    ) -> Row:
+        """The row of one figure of the whole run; ours is our figure `key`, or `ours` where it is none of them."""
+        found = self.run.summary.run.get(key)
+        mine = ours if ours is not None or found is None else found.value
+        return row_of(name, unit, key, why, (Figure("", theirs, mine),))
+
+    def rates(self, unit: str, seconds: float | None, why: str, *rates: tuple[str, float, str]) -> list[Row]:
+        """A row for each (name, amount, our key): the amount per second."""
+        return [self.figure(name, unit, per_second(amount, seconds), key, why) for name, amount, key in rates]
+
+    def count(self, name: str, unit: str, theirs: float, why: str, ours: float | None) -> Row:
+        """The row of a count or a sum; ours is none of our figures, but follows from them."""
+        return self.figure(name, unit, theirs, "", why, ours=ours)
 
 
-def figure(
-    run: Run,
-    name: str,
-    unit: str,
-    theirs: float | str | None,
-    key: str,
-    why: str,
-    *,
-    scale: float = 1.0,
-    ours: float | None = None,
-) -> Row:
-    """The row of one figure of the whole run; ours is that of `key`, or `ours` where it is a sum or a count."""
-    found = run.summary.run.get(key)
-    mine = ours if ours is not None else None if found is None else found.value * scale
-    return _row(name, unit, key, why, (Figure("", theirs, mine),))
-
-
-def _row(name: str, unit: str, key: str, why: str, figures: tuple[Figure, ...]) -> Row:
+def row_of(name: str, unit: str, key: str, why: str, figures: tuple[Figure, ...]) -> Row:
+    """A row; says so where the definitions are the same, and where they differ but the figures agree."""
     numbers = [(one.theirs, one.ours) for one in figures if isinstance(one.theirs, float | int)]
     agree = bool(numbers) and all(b is not None and abs(a - b) <= SAME * abs(b) for a, b in numbers)
     if not why:
@@ -220,12 +226,71 @@ def counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
+def load_of(run: Run) -> Mapping[str, Any]:
+    """The load that the run was asked for, as its header has it; empty where it does not."""
+    config = run.header.get("config")
+    load = config.get("load") if isinstance(config, Mapping) else None
+    return load if isinstance(load, Mapping) else {}
+
+
 def is_embeddings(run: Run) -> bool:
     """Whether the run asked for embeddings."""
     return run.header.get("endpoint_type") == "embeddings"
+
+
+def ok_count(run: Run) -> int:
+    """Our successes."""
+    return run.summary.outcomes.get("ok", 0)
+
+
+def not_done(table: RecordTable, done: Bools) -> int:
+    """Measured requests that are not in `done` and were not cancelled by us."""
+    return int((table.measured & ~done & ~given_up(table)).sum())
+
+
+def known(lengths: Ints, among: Bools) -> Floats:
+    """The known lengths of some rows."""
+    return lengths[among & (lengths >= 0)].astype(np.float64)
+
+
+# -- notes ------------------------------------------------------------------------------------------------------------
 
 
 def cancelled_note(run: Run) -> list[str]:
     """What to say of the requests that we cut ourselves."""
     number = int(given_up(run.table).sum())
     return [f"{counted(number, 'request')} cancelled by us at the end: in no figure of theirs here"] if number else []
+
+
+def broken_notes(table: RecordTable, done: Bools, word: str) -> list[str]:
+    """What to say of answers that broke off, for a tool that calls an answer with content a `word`."""
+    notes = []
+    broken = int((done & ended(table, Outcome.STREAM_ERROR)).sum())
+    if broken:
+        notes.append(
+            f"{counted(broken, 'answer')} broken off by an error inside the stream: a {word} for it, as an error sent"
+            " as plain data is; one sent as 'event: error' fails there, and the log does not tell them apart"
+        )
+    return [*notes, *truncated_note(table, word)]
+
+
+def truncated_note(table: RecordTable, word: str) -> list[str]:
+    """What to say of answers without an end."""
+    cut = int(ended(table, Outcome.TRUNCATED).sum())
+    if not cut:
+        return []
+    return [
+        f"{counted(cut, 'truncated answer')}: failed here, as when the connection breaks off; one that ends cleanly"
+        f" without a finish_reason is a {word} there"
+    ]
+
+
+def unknown_note(among: Bools, lengths: Ints) -> list[str]:
+    """What to say of answers whose length the log does not have."""
+    unknown = int((among & (lengths < 0)).sum())
+    if not unknown:
+        return []
+    return [
+        f"{counted(unknown, 'answer')} without a token count: it would tokenise the text, which is not in the log; left"
+        " out of every figure that takes tokens"
+    ]
