@@ -251,3 +251,31 @@ def test_through_a_proxy(
     assert any(line.startswith(asked) for line in proxy.lines)
     written = b"".join(path.read_bytes() for path in ran.folder.iterdir())
     assert b"geheimnis" not in written + ran.out.encode() + ran.err.encode()
+
+
+@pytest.mark.parametrize("transport", ["wire", "aiohttp", "openai"])
+@pytest.mark.parametrize(
+    ("host", "trust", "says"),
+    [
+        ("127.0.0.2", True, "IP address mismatch, certificate is not valid for '127.0.0.2'"),
+        ("127.0.0.1", False, "unable to get local issuer certificate"),
+    ],
+)
+def test_a_certificate_that_does_not_fit(
+    run: Runner,
+    start_simulator: Start,
+    certificate: Certificate,
+    host: str,
+    trust: bool,
+    says: str,
+    transport: str,
+) -> None:
+    server = start_simulator(
+        "--host", "0.0.0.0", "--tls-cert", str(certificate.cert), "--tls-key", str(certificate.key)
+    )
+    ca = ("--ca-cert", str(certificate.ca)) if trust else ()
+    ran = run("profile", "--url", f"https://{host}:{server.port}", "--transport", transport, *ca, *SMALL)
+    assert ran.code == 3
+    assert ran.err.count("\n") == 1
+    assert says in ran.err
+    assert ran.err.rstrip().endswith("see --ca-cert and --insecure-tls")
