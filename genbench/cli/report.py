@@ -17,7 +17,8 @@ DIALECTS = ("vllm", "aiperf", "genai-perf", "guidellm", "llm-load-test", "mlperf
     type=click.Choice(DIALECTS),
     help="show another tool's figures from the same log beside ours, and why they differ; see docs/dialects.md",
 )
-def command(run: Path, as_json: bool, dialect: str | None) -> int:
+@click.option("--strict", is_flag=True, help="exit with 4 when the run's verdict is INVALID")
+def command(run: Path, as_json: bool, dialect: str | None, strict: bool) -> int:
     """Rebuild the numbers and files of RUN (a folder) from requests.jsonl and run.json, and show them."""
     from genbench.studies.report import rebuild
 
@@ -28,4 +29,4 @@ def command(run: Path, as_json: bool, dialect: str | None) -> int:
         from genbench.cli import dialect as beside
 
         beside.show(dialect, result, as_json=as_json)
-    return screen.exit_code(result)
+    return screen.exit_code(result, strict=strict)
