@@ -1,8 +1,8 @@
-"""What a person sees: lines before the load, one live line during it, the final block after it.
+"""What a person sees: lines before the load, a live view during it, the final block after it.
 
-stdout is for results: with --json nothing but JSON, plain ASCII when it is no terminal. Progress goes to stderr: one
-line that is rewritten on a terminal, else one plain line every `PLAIN_EVERY_S`. Nothing here runs in a thread: the live
-line is written from the loop, at most four times a second.
+stdout is for results: with --json nothing but JSON, plain ASCII when it is no terminal. Progress goes to stderr: on a
+terminal a view that another process draws (`watch.py`, `live.py`), else, and where TERM is dumb, one plain line every
+`PLAIN_EVERY_S`. With --quiet there is none.
 """
 
 import os
@@ -33,31 +33,19 @@ def make(output: Output) -> "Screen":
     """Where a run says things, as the options and the terminal allow."""
     from genbench.studies.profile import Screen
 
-    def say(line: str) -> None:
-        if not output.quiet:
-            sys.stderr.write(line + "\n")
-
     if output.quiet:
-        return Screen(say, None)
-    return Screen(say, LiveLine().show if sys.stderr.isatty() else PlainLine().show)
+        return Screen(lambda _: None, None)
+    line = PlainLine()
+    if sys.stderr.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown"):
+        from genbench.cli.watch import LiveView
+
+        view = LiveView(line.show)
+        return Screen(view.say, view.show)
+    return Screen(_say, line.show)
 
 
-class LiveLine:
-    """One line, rewritten in place; it ends when the run does."""
-
-    def show(self, now: "Snapshot") -> None:
-        """Draw the moment."""
-        width = shutil.get_terminal_size().columns
-        sys.stderr.write("\r\x1b[2K" + text(now)[: width - 1])
-        sys.stderr.flush()
-        if now.in_flight == 0 and now.left_s is not None and now.left_s <= 0:
-            self.clear()
-
-    @staticmethod
-    def clear() -> None:
-        """Leave the line to the result."""
-        sys.stderr.write("\r\x1b[2K")
-        sys.stderr.flush()
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
 
 
 class PlainLine:
@@ -65,24 +53,30 @@ class PlainLine:
 
     def __init__(self) -> None:
         self._next_s = PLAIN_EVERY_S
+        self._rates: list[float] = []
 
     def show(self, now: "Snapshot") -> None:
-        """Say the moment when it is time."""
-        if now.elapsed_s >= self._next_s:
-            self._next_s += PLAIN_EVERY_S
-            sys.stderr.write(text(now) + "\n")
+        """Say the moment when it is time, with the mean rate since the line before."""
+        self._rates.append(now.tokens_per_s)
+        if now.elapsed_s >= self._next_s and not now.over:
+            self._next_s = now.elapsed_s - now.elapsed_s % PLAIN_EVERY_S + PLAIN_EVERY_S
+            sys.stderr.write(text(now, sum(self._rates) / len(self._rates)) + "\n")
+            self._rates.clear()
 
 
-def text(now: "Snapshot") -> str:
+def text(now: "Snapshot", tokens_per_s: float) -> str:
     """A moment in one line."""
     if now.warming_up:
         return f"warming up | {now.in_flight} in flight"
     total = f"/{now.total}" if now.total is not None else ""
     parts = [f"{now.elapsed_s:.0f} s", f"{now.done}{total} done", f"{now.in_flight} in flight", f"{now.failed} failed"]
-    if now.tokens_per_s:
-        parts.append(f"{now.tokens_per_s:,.0f} token/s")
-    if now.ttft_p50_ms is not None and now.ttft_p99_ms is not None:
-        parts.append(f"TTFT p50 {now.ttft_p50_ms:.3g} ms p99 {now.ttft_p99_ms:.3g} ms")
+    if now.waiting:
+        parts.append(f"{now.waiting} waiting for the cap")
+    if now.streams and tokens_per_s:
+        parts.append(f"{tokens_per_s:,.0f} token/s")
+    for name, values in (("TTFT", now.ttft_ms), ("ITL", now.itl_ms), ("latency", now.latency_ms)):
+        if values is not None:
+            parts.append(f"{name} p50 {values[0]:.3g} ms p99 {values[2]:.3g} ms")
     if now.left_s is not None:
         parts.append(f"{now.left_s:.0f} s left")
     return " | ".join(parts)
@@ -90,8 +84,6 @@ def text(now: "Snapshot") -> str:
 
 def show(run: "Run", *, as_json: bool) -> None:
     """Print the result on stdout."""
-    if sys.stderr.isatty():
-        LiveLine.clear()
     try:
         _show(run, as_json=as_json)
         sys.stdout.flush()

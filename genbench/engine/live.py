@@ -1,9 +1,12 @@
 """What can be said while a run is under way, at a cost that does not show.
 
-TTFT goes into buckets of 2 % width, so that a percentile costs one walk over a fixed number of them.
+Times go into buckets of 2 % width, so that percentiles cost one running sum over a fixed number of them. Gaps between
+tokens are read off ended answers, at most `GAPS_PER_LOOK` of them between two looks (11 us for one of 100 tokens), and
+off none when nobody looks. The drawing process reads `Snapshot` too: numpy is imported only where times are counted.
 """
 
 import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from genbench.types import CONTENT_KINDS, NOT_FAILED, Outcome, Phase, Record
@@ -11,33 +14,102 @@ from genbench.types import CONTENT_KINDS, NOT_FAILED, Outcome, Phase, Record
 GROWTH = math.log(1.02)
 FLOOR_NS = 1_000
 BUCKETS = 1_300  # 1 us * 1.02^1300 is above a day
+LOG_FLOOR = math.log(FLOOR_NS)
+SHOWN = (0.5, 0.9, 0.99)
+GAPS_PER_LOOK = 50  # with four looks a second: 200 answers/s, 2 ms/s
+IS_CONTENT = bytes(kind in CONTENT_KINDS for kind in range(256))
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One moment of a run. `total` and `left_s` are None where they are not known; times in ms, rates per second."""
+    """One moment of a run. Times in ms unless the name says s, rates per second, None where it is not known.
+
+    `total` and `duration_s` are what the run was given, `waiting` those that wait for the cap of an open loop;
+    `failures` counts by outcome; `ttft_ms`, `itl_ms`, `latency_ms` are p50, p90, p99 so far; `lag_ms` is the loop's
+    worst lag of the last whole second, `cpu_pct` the client's share of a core then. `over`: the last one there is.
+    """
 
     elapsed_s: float
+    duration_s: float | None
+    left_s: float | None
     done: int
     total: int | None
     in_flight: int
-    failed: int
+    waiting: int | None
+    failures: Mapping[str, int]
     warming_up: bool
+    streams: bool
     tokens_per_s: float
-    ttft_p50_ms: float | None
-    ttft_p99_ms: float | None
-    left_s: float | None
+    ttft_ms: Sequence[float] | None
+    itl_ms: Sequence[float] | None
+    latency_ms: Sequence[float] | None
+    lag_ms: float | None
+    cpu_pct: float | None
+    over: bool = False
+
+    @property
+    def failed(self) -> int:
+        """All that failed."""
+        return sum(self.failures.values())
+
+
+class Spread:
+    """Durations in buckets."""
+
+    def __init__(self) -> None:
+        import numpy as np
+
+        self._counts = np.zeros(BUCKETS, np.int64)
+
+    def add(self, duration_ns: int) -> None:
+        """Count one."""
+        place = int((math.log(max(duration_ns, FLOOR_NS)) - LOG_FLOOR) / GROWTH)
+        self._counts[min(BUCKETS - 1, place)] += 1
+
+    def add_gaps(self, times_ns: Sequence[int], wanted: bytes) -> None:
+        """Count the gaps between those of the instants whose byte in `wanted` is 1."""
+        import numpy as np
+
+        begin, end = wanted.find(1), wanted.rfind(1) + 1
+        times = np.array(times_ns[begin:end], np.int64)
+        if wanted.count(1) != end - begin:
+            times = times[np.frombuffer(wanted[begin:end], np.bool_)]
+        gaps = np.maximum(times[1:] - times[:-1], FLOOR_NS)
+        places = ((np.log(gaps) - LOG_FLOOR) / GROWTH).astype(np.int64)
+        np.add.at(self._counts, np.minimum(places, BUCKETS - 1), 1)
+
+    def percentiles_ms(self, shares: Iterable[float]) -> list[float] | None:
+        """Percentiles so far to within 2 %, None before the first."""
+        import numpy as np
+
+        sums = np.cumsum(self._counts)
+        if not sums[-1]:
+            return None
+        places = np.searchsorted(sums, sums[-1] * np.fromiter(shares, np.float64))
+        return [FLOOR_NS * math.exp((i + 0.5) * GROWTH) / 1e6 for i in places.tolist()]
 
 
 class Live:
     """Counts as records are decoded; `done` is the engine's, which knows before they are."""
 
     def __init__(self) -> None:
-        self.done = self.failed = 0
+        self.done = 0
+        self.failures: dict[str, int] = {}
         self.ended_at_all = self.failed_at_all = 0  # the warm-up's, too
-        self._counts = [0] * BUCKETS
-        self._n = 0
+        self.ttft, self.itl, self.latency = Spread(), Spread(), Spread()
+        self._ok = self._streamed = 0
+        self._gaps_left = GAPS_PER_LOOK
         self._seen = (0, 0)  # time and content events of the last rate
+
+    @property
+    def failed(self) -> int:
+        """Measured requests that failed."""
+        return sum(self.failures.values())
+
+    @property
+    def streams(self) -> bool:
+        """Whether answers come token by token; taken for granted until one ended that did not."""
+        return self._streamed > 0 or not self._ok
 
     def add(self, record: Record) -> None:
         """Take a decoded record."""
@@ -46,12 +118,29 @@ class Live:
         if record.phase != Phase.MEASURED:
             return
         if record.outcome not in NOT_FAILED:
-            self.failed += 1
-        elif record.outcome == Outcome.OK and record.streamed:
-            first = next(t for kind, t in zip(record.event_kind, record.event_ns, strict=True) if kind in CONTENT_KINDS)
-            ttft = max(first - record.sent_ns, FLOOR_NS)
-            self._counts[min(BUCKETS - 1, int(math.log(ttft / FLOOR_NS) / GROWTH))] += 1
-            self._n += 1
+            self.failures[record.outcome.value] = self.failures.get(record.outcome.value, 0) + 1
+        elif record.outcome == Outcome.OK:
+            self._ok += 1
+            if record.streamed:
+                self._add_stream(record)
+            else:
+                self.latency.add(record.end_ns - record.sent_ns)
+
+    def _add_stream(self, record: Record) -> None:
+        self._streamed += 1
+        wanted = bytes(record.event_kind).translate(IS_CONTENT)
+        first = wanted.find(1)
+        if first < 0:
+            return
+        self.ttft.add(record.event_ns[first] - record.sent_ns)
+        if self._gaps_left and record.choices == 1:
+            self._gaps_left -= 1
+            self.itl.add_gaps(record.event_ns, wanted)
+
+    def look(self, now: int, content_events: int) -> float:
+        """Open the next look; returns `tokens_per_s`."""
+        self._gaps_left = GAPS_PER_LOOK
+        return self.tokens_per_s(now, content_events)
 
     def tokens_per_s(self, now: int, content_events: int) -> float:
         """Content events per second since the last call (one token each, where the server sends them one by one)."""
@@ -60,12 +149,6 @@ class Live:
         return (content_events - before) * 1e9 / (now - then) if then and now > then else 0.0
 
     def ttft_ms(self, q: float) -> float | None:
-        """Percentile of TTFT so far to within 2 %, None before the first."""
-        if not self._n:
-            return None
-        rank, seen = q * self._n, 0
-        for i, count in enumerate(self._counts):
-            seen += count
-            if seen >= rank:
-                return FLOOR_NS * math.exp((i + 0.5) * GROWTH) / 1e6
-        return None
+        """A percentile of TTFT so far to within 2 %, None before the first."""
+        found = self.ttft.percentiles_ms((q,))
+        return None if found is None else found[0]

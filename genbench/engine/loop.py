@@ -22,7 +22,7 @@ from genbench.clock import now_ns
 from genbench.engine.deadlines import Deadlines
 from genbench.engine.decoding import SLICE_NS, Decoding
 from genbench.engine.health import Watch
-from genbench.engine.live import Live, Snapshot
+from genbench.engine.live import SHOWN, Live, Snapshot
 from genbench.engine.pacing import Pacer
 from genbench.transport.exchange import Exchange, Transport
 from genbench.transport.poller import Poller
@@ -70,6 +70,7 @@ class Engine:
         self._watch = watch
         self._rules = rules = rules or Rules()
         self._health = Watch(loop, poller)
+        self._series: dict[str, list[float]] = {}
         self._deadlines = Deadlines(loop, rules.first_token_ns, rules.total_ns, decoding.has_token, transport.cancel)
         self._schedule = plan.schedule
         self._total = len(plan.requests)
@@ -99,6 +100,7 @@ class Engine:
         gc.disable()
         try:
             self._health.start()
+            self._series = self._health.facts()["series"]  # the one the watch goes on filling
             self._start_ns = self._changed_ns = now_ns()
             self._later(TICK_S, self._tick)
             if self._schedule.offset_ns is None:
@@ -117,6 +119,8 @@ class Engine:
             self._health.stop()
             gc.enable()
             gc.unfreeze()
+            if self._watch is not None:  # however the run ended: who drew on a terminal leaves it clean
+                self._watch(self._snapshot(over=True))
         self._decoding.finish()
         return self._facts()
 
@@ -348,26 +352,33 @@ class Engine:
         if self._refilling:
             self._later(REFILL_PAUSE_S, self._refill)
 
-    def _snapshot(self) -> Snapshot:
-        now = now_ns()
+    def _snapshot(self, *, over: bool = False) -> Snapshot:
+        now, live, schedule, series = now_ns(), self._live, self._schedule, self._series
         measuring = self._measured_ns != MISSING
         elapsed = (now - self._measured_ns) / 1e9 if measuring else 0.0
-        total = self._total - self._schedule.warmup if self._total < OPEN_ENDED else None
-        left = None
-        if self._schedule.duration_ns is not None:
-            left = max(0.0, self._schedule.duration_ns / 1e9 - elapsed)
-        if total and self._live.done and elapsed:
-            by_count = (total - self._live.done) * elapsed / self._live.done
+        total = self._total - schedule.warmup if self._total < OPEN_ENDED else None
+        duration = None if schedule.duration_ns is None else schedule.duration_ns / 1e9
+        left = None if duration is None else max(0.0, duration - elapsed)
+        if total and live.done and elapsed:
+            by_count = (total - live.done) * elapsed / live.done
             left = by_count if left is None else min(left, by_count)
+        lags, shares = series.get("loop_lag_max_ns"), series.get("cpu_pct")
         return Snapshot(
             elapsed_s=elapsed,
-            done=self._live.done,
+            duration_s=duration,
+            left_s=left,
+            done=live.done,
             total=total,
             in_flight=len(self._under_way),
-            failed=self._live.failed,
+            waiting=None if schedule.offset_ns is None or schedule.concurrency is None else len(self._cap_queue),
+            failures=dict(live.failures),
             warming_up=not measuring,
-            tokens_per_s=self._live.tokens_per_s(now, self._decoding.content_events),
-            ttft_p50_ms=self._live.ttft_ms(0.5),
-            ttft_p99_ms=self._live.ttft_ms(0.99),
-            left_s=left,
+            streams=live.streams,
+            tokens_per_s=live.look(now, self._decoding.content_events),
+            ttft_ms=live.ttft.percentiles_ms(SHOWN),
+            itl_ms=live.itl.percentiles_ms(SHOWN),
+            latency_ms=live.latency.percentiles_ms(SHOWN),
+            lag_ms=lags[-1] / 1e6 if lags else None,
+            cpu_pct=shares[-1] if shares else None,
+            over=over,
         )

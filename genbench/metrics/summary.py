@@ -362,7 +362,7 @@ def _calibration_notes(header: Mapping[str, Any]) -> list[str]:
     said = [f"{name} {error:.2g} ms" for name, error in errors if isinstance(error, int | float)]
     if not said:
         return []
-    return [f"this client's own error at such a load, p99: {', '.join(said)} (genbench calibrate, {known['made'][:10]})"]
+    return [f"this client's own error at such a load, p99: {', '.join(said)} (calibrated {known['made'][:10]})"]
 
 
 def _template_note(table: RecordTable, template: int) -> str:

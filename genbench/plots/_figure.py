@@ -2,16 +2,17 @@
 
 A figure is a module with
     TITLE                 what it shows, in the field's terms
-    data(run) -> Table    the numbers it draws, at most `MOST` rows; raises `Nothing` with the reason when there are none
+    data(run) -> Table    the numbers it draws, at most `MOST` rows a run; raises `Nothing` with the reason when there
+                          are none
     chart(table, look)    an altair chart of them; every axis has its unit
 and a first docstring line that says how to read it. A run of a million requests is binned or thinned in `data`, and
 `Table.note` says so on the figure. Several runs become one table with a column `series` (see `together`); a figure that
-finds it colours by it.
+finds it colours by it, or draws one panel for each.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 
@@ -28,11 +29,28 @@ class Nothing(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """What a figure shows beside its rows, in the units of its x axis.
+
+    A `phase` is the stretch from `low` to `high`; a `promise` is an SLO with its bound at both, `share_pct` the
+    percentile it names (NaN: none). `series` is the run it belongs to, empty where there is one.
+    """
+
+    kind: Literal["phase", "promise"]
+    low: float
+    high: float
+    text: str
+    share_pct: float = float("nan")
+    series: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """Columns of equal length, by name (units end a name); `note` is said under the figure's title."""
 
     columns: Mapping[str, Column]
     note: str = ""
+    marks: tuple[Mark, ...] = ()
 
     def __len__(self) -> int:
         """Rows."""
@@ -43,6 +61,10 @@ class Table:
         names = list(self.columns)
         lists = [_plain(self.columns[name]) for name in names]
         return [dict(zip(names, row, strict=True)) for row in zip(*lists, strict=True)]
+
+    def take(self, among: Column) -> "Table":
+        """The rows of a mask or of indices, in order."""
+        return replace(self, columns={name: column[among] for name, column in self.columns.items()})
 
 
 class Figure(Protocol):
@@ -74,22 +96,47 @@ def thinned(count: int, most: int = MOST) -> Column:
 def together(series: Sequence[tuple[str, Run]], data: Callable[[Run], Table]) -> Table:
     """One table of several runs, each row with its run's name in `series`; of one run its own table.
 
-    A run with nothing to draw is left out and named in the note. Raises Nothing when none has anything.
+    A run with nothing to draw is left out and named in the note; a column that a run does not have is empty for it.
+    Raises Nothing when none has anything, and ValueError when two runs have the same name.
     """
     if len(series) == 1:
         return data(series[0][1])
-    found: list[tuple[str, Table]] = []
-    missing: list[str] = []
+    if len({name for name, _ in series}) < len(series):
+        raise ValueError(f"two runs have the same name: {', '.join(name for name, _ in series)}")
+    found: dict[str, Table] = {}
+    missing: dict[str, str] = {}
     for name, run in series:
         try:
-            found.append((name, data(run)))
+            found[name] = data(run)
         except Nothing as why:
-            missing.append(f"{name}: {why}")
+            missing[name] = str(why)
     if not found:
-        raise Nothing("; ".join(missing))
+        raise Nothing(_said(missing))
     columns = {
-        name: np.concatenate([table.columns[name] for _, table in found]) for name in found[0][1].columns
+        column: np.concatenate([_column(table, column, found) for table in found.values()])
+        for column in dict.fromkeys(column for table in found.values() for column in table.columns)
     }
-    columns["series"] = np.repeat([name for name, _ in found], [len(table) for _, table in found])
-    notes = dict.fromkeys([table.note for _, table in found if table.note] + missing)
-    return Table(columns, "; ".join(notes))
+    columns["series"] = np.repeat(list(found), [len(table) for table in found.values()])
+    marks = [
+        replace(mark, series="" if mark.kind == "promise" else name)
+        for name, table in found.items()
+        for mark in table.marks
+    ]
+    notes = _said({name: table.note for name, table in found.items()}), _said(missing)
+    return Table(columns, "; ".join(note for note in notes if note), tuple(dict.fromkeys(marks)))
+
+
+def _column(table: Table, name: str, found: Mapping[str, Table]) -> Column:
+    """A table's column; where it has none, as many empty cells of the kind the others have."""
+    if name in table.columns:
+        return table.columns[name]
+    kind = next(other.columns[name].dtype.kind for other in found.values() if name in other.columns)
+    return np.full(len(table), "") if kind == "U" else np.full(len(table), np.nan)
+
+
+def _said(notes: Mapping[str, str]) -> str:
+    """What several runs say, each once: as it is where all say the same, else with the run's name before it."""
+    texts = dict.fromkeys(notes.values())
+    if len(texts) == 1:
+        return next(iter(texts))
+    return "; ".join(f"{name}: {text}" for name, text in notes.items() if text)
