@@ -78,7 +78,7 @@ def output_block() -> str:
 
 def test_the_commands_are_found() -> None:
     assert len(commands(README)) > 15
-    assert {line.split()[1] for line in commands(README)} == {"profile", "report", "list", "simulate"}
+    assert {line.split()[1] for line in commands(README)} == {"profile", "report", "list", "simulate", "calibrate"}
 
 
 @pytest.mark.parametrize("line", commands(README))

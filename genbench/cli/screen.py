@@ -5,6 +5,7 @@ terminal a view that another process draws (`watch.py`, `live.py`), else, and wh
 `PLAIN_EVERY_S`. With --quiet there is none.
 """
 
+import contextlib
 import os
 import shutil
 import sys
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING
 from genbench.options import Output
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from genbench.block import Block
     from genbench.engine.live import Snapshot
     from genbench.metrics.summary import Run
@@ -60,7 +63,8 @@ class PlainLine:
         self._rates.append(now.tokens_per_s)
         if now.elapsed_s >= self._next_s and not now.over:
             self._next_s = now.elapsed_s - now.elapsed_s % PLAIN_EVERY_S + PLAIN_EVERY_S
-            sys.stderr.write(text(now, sum(self._rates) / len(self._rates)) + "\n")
+            with contextlib.suppress(OSError):  # nobody reads any more: the run goes on
+                sys.stderr.write(text(now, sum(self._rates) / len(self._rates)) + "\n")
             self._rates.clear()
 
 
@@ -99,8 +103,10 @@ def _show(run: "Run", *, as_json: bool) -> None:
     from genbench.block import block, plain
 
     if sys.stdout.isatty():
+        from rich.console import Console
+
         width = shutil.get_terminal_size().columns
-        _rich(block(run, width), width)
+        coloured(block(run, width), Console(width=width, highlight=False))
     else:
         sys.stdout.write(plain(block(run, PLAIN_WIDTH), PLAIN_WIDTH))
     sys.stdout.write("\n".join(["", *last_lines(run)]) + "\n")
@@ -129,13 +135,11 @@ def exit_code(run: "Run", *, strict: bool = False) -> int:
     return 0
 
 
-def _rich(shown: "Block", width: int) -> None:
+def coloured(shown: "Block", console: "Console") -> None:
     """The block in colour."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(width=width, highlight=False)
     console.print()
     console.print(Text(shown.title, style="bold"))
     console.print(Text(shown.subtitle, style="dim"))

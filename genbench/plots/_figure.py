@@ -122,7 +122,8 @@ def together(series: Sequence[tuple[str, Run]], data: Callable[[Run], Table]) ->
         for name, table in found.items()
         for mark in table.marks
     ]
-    notes = _said({name: table.note for name, table in found.items()}), _said(missing)
+    notes = [_said({name: table.note for name, table in found.items()})]
+    notes += [f"{name} is not shown: {why}" for name, why in missing.items()]
     return Table(columns, "; ".join(note for note in notes if note), tuple(dict.fromkeys(marks)))
 
 
