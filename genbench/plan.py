@@ -53,9 +53,9 @@ class BuiltRequests:
         self._make = make
         self._total = total
         self._ahead = ahead
-        self._ready: deque[Request] = deque()
+        self._ready: deque[tuple[Request, bytes]] = deque()  # each with the digest of its body
         self._first = 0  # index of _ready[0]
-        self._digests: list[bytes] = []
+        self._sent = hashlib.sha256()  # over the digests of what was handed out; a list of them would grow for ever
         self.on_build: Callable[[int, bytes], None] | None = None
 
     def __len__(self) -> int:
@@ -68,7 +68,9 @@ class BuiltRequests:
             self._ready.popleft()
             self._first += 1
         self._first += 1
-        return self._ready.popleft()
+        request, digest = self._ready.popleft()
+        self._sent.update(digest)
+        return request
 
     @property
     def made(self) -> int:
@@ -90,16 +92,15 @@ class BuiltRequests:
 
     def peek(self) -> list[Request]:
         """What is built and not yet handed out."""
-        return list(self._ready)
+        return [request for request, _ in self._ready]
 
-    def sha256(self, sent: int) -> str:
-        """Hash over the bodies of the first `sent` requests: equal for two runs that sent the same bytes."""
-        return hashlib.sha256(b"".join(self._digests[:sent])).hexdigest()
+    def sha256(self) -> str:
+        """Hash over the bodies handed out so far, in order: equal for two runs that sent the same bytes."""
+        return self._sent.hexdigest()
 
     def _build(self) -> None:
         request = self._make(self.made)
-        self._digests.append(hashlib.sha256(request.body).digest())
-        self._ready.append(request)
+        self._ready.append((request, hashlib.sha256(request.body).digest()))
         if self.on_build is not None:
             self.on_build(request.index, request.body)
 

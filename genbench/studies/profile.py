@@ -193,7 +193,7 @@ async def _run(
         "health": health,
         "calibration": known.quote(events_per_s) if known is not None else None,
         "not_sent": facts["not_sent"],
-        "bodies_sha256": prepared.plan.requests.sha256(facts["sent"]),
+        "bodies_sha256": prepared.plan.requests.sha256(),
         "preopened_connect_ns": connect_ns,
     }
     return gained, texts, engine.error
