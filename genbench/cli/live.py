@@ -104,6 +104,7 @@ def _title(heading: Sequence[str]) -> Iterator[Row]:
     """The model first: it tells two terminals apart. `heading` is what was said of the server and of the load."""
     if heading:
         where, _, model = heading[0].rpartition(", model ")
+        model = "".join(c if c.isprintable() else "?" for c in model)  # it is the server's
         line = Text.assemble((model, "bold"), f"  {where.partition(' ')[0]}")
         if SIMULATED in where:
             line.append(f"  {SIMULATED}", "bold yellow")

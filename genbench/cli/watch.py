@@ -29,13 +29,18 @@ CLEAR = "\r\x1b[J\x1b[?25h"  # the cursor is at the view's top: clear from here 
 LONGEST = 600  # characters of a message: as JSON that is less than a pipe takes in one piece
 
 
+def heading(said: Sequence[str]) -> Sequence[str]:
+    """Of what a run said before its load: the line that names the model and the one after it, on the load."""
+    return next((said[k : k + 2] for k, line in enumerate(said) if ", model " in line), ())
+
+
 class LiveView:
     """Shows a run's snapshots in a region of the terminal, and nothing of itself once the last one has come."""
 
     def __init__(self, plain: Callable[["Snapshot"], None], command: Sequence[str] = DRAW) -> None:
         """`plain` gets the snapshots when nobody draws. `command` is the drawing process."""
         self._plain = plain
-        self._heading: list[str] = []
+        self._said: list[str] = []
         self._lines: deque[str] = deque()
         self._kept: list[tuple[str, TextIO]] = []
         self._begun = False
@@ -49,11 +54,10 @@ class LiveView:
             os.set_blocking(self._process.stdin.fileno(), False)
 
     def say(self, line: str) -> None:
-        """Write a line; the one that names the model and the one after it head the view."""
-        if ", model " in line:
-            self._heading = [line]
-        elif len(self._heading) == 1:
-            self._heading.append(line)
+        """Write a line; some of what is said before the load heads the view."""
+        self._said.append(line)
+        if not self._begun and (head := heading(self._said)):  # now, while there is time
+            self._put([line[:LONGEST] for line in head])
         sys.stderr.write(line + "\n")
 
     def show(self, now: "Snapshot") -> None:
@@ -69,9 +73,8 @@ class LiveView:
 
     def _begin(self) -> None:
         """From now on what is written to the terminal goes through the view."""
-        sys.stderr.flush()
-        self._begun = self._put([line[:LONGEST] for line in self._heading])
-        if not self._begun:
+        self._begun = True
+        if self._process is None:
             return
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name)

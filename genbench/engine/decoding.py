@@ -20,7 +20,7 @@ from genbench.decode import ResponseDecoder, raw_line
 from genbench.records import RecordWriter
 from genbench.transport.exchange import Exchange
 from genbench.transport.poller import Poller
-from genbench.types import Endpoint, Outcome, Record
+from genbench.types import CONTENT_KINDS, MISSING, Endpoint, Outcome, Record
 
 SLICE_NS = 200_000
 MESSAGES = 16  # decoded between two looks at the clock
@@ -66,12 +66,14 @@ class Decoding:
         if self._pending is None:
             self._pending = self._loop.call_later(PAUSE_S, self._slice)
 
-    def has_token(self, exchange: Exchange) -> bool:
-        """Whether a token has come, once all that arrived is decoded."""
+    def first_token_ns(self, exchange: Exchange) -> int:
+        """When its first token came, once all that arrived is decoded; -1 before that."""
         if exchange.queued and not exchange.ended and exchange.reply.chunks:
             self._queue.remove(exchange)
             self._step(exchange, 1 << 30)
-        return exchange.decoder is not None and exchange.decoder.contents > 0
+        record = exchange.record
+        found = (t for kind, t in zip(record.event_kind, record.event_ns, strict=True) if kind in CONTENT_KINDS)
+        return next(found, MISSING)
 
     def _slice(self) -> None:
         self._pending = None

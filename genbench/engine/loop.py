@@ -71,7 +71,9 @@ class Engine:
         self._rules = rules = rules or Rules()
         self._health = Watch(loop, poller)
         self._series: dict[str, list[float]] = {}
-        self._deadlines = Deadlines(loop, rules.first_token_ns, rules.total_ns, decoding.has_token, transport.cancel)
+        self._deadlines = Deadlines(
+            loop, rules.first_token_ns, rules.total_ns, decoding.first_token_ns, transport.cancel, self._guarded
+        )
         self._schedule = plan.schedule
         self._total = len(plan.requests)
         self._next = 0
@@ -304,7 +306,8 @@ class Engine:
         """End the run when too many requests have failed; what is in flight gets its time to end."""
         rules, failed, ended = self._rules, self._live.failed_at_all, self._live.ended_at_all
         many = rules.most_failed is not None and failed >= rules.most_failed
-        share = rules.most_failed_pct is not None and 100 * failed >= rules.most_failed_pct * max(ended, SOME_ENDED)
+        told = ended >= min(SOME_ENDED, self._total)
+        share = told and rules.most_failed_pct is not None and 100 * failed >= rules.most_failed_pct * ended
         if failed and (many or share) and not self._stopped:
             self.stopped_early = f"{failed} of {ended} requests had failed"
             self._time_is_up()

@@ -14,14 +14,17 @@ import orjson
 
 from genbench.clock import now_ns
 from genbench.decode import ResponseDecoder
-from genbench.errors import TargetError
-from genbench.transport.address import Proxy, Url, pin
+from genbench.errors import ConfigError, TargetError
+from genbench.transport.address import Url, pin
 from genbench.transport.connection import tls_message
+from genbench.transport.exchange import Proxy
 from genbench.types import Endpoint, Outcome, Record, Reply, Sample
 
 TIMEOUT_S = 10.0
 EVENTS = 16
 RETRIED = (429, 503)
+GATEWAY = (502, 504)  # what stands before a server that is still loading says this
+PROXY_REFUSES = "the proxy wants a name and a password (407); put user:password@ into http_proxy or https_proxy"
 POLL_S = 0.5
 TELL_S = 10.0
 UNANSWERED = 3
@@ -50,12 +53,13 @@ class Prober:
         self._tls = tls
         self._proxy = proxy
         self._say = say
+        self._patient = patient
         self._wait_s = wait_s
         self._began = self._told = time.monotonic()
         self._until = self._began + wait_s
         while True:
             try:
-                self.family, self.sockaddr = pin(proxy.url if proxy else url, TIMEOUT_S, proxy=proxy is not None)
+                self.family, self.sockaddr = pin(url, TIMEOUT_S, proxy)
                 break
             except TargetError as error:
                 if not patient or time.monotonic() > self._until:
@@ -106,7 +110,7 @@ class Prober:
     def _connect(self) -> http.client.HTTPConnection:
         if self._proxy is not None and self._tls is not None:
             tunnel = http.client.HTTPSConnection(
-                self._proxy.url.host, self._proxy.url.port, timeout=TIMEOUT_S, context=self._tls
+                self._proxy.host, self._proxy.port, timeout=TIMEOUT_S, context=self._tls
             )
             tunnel.set_tunnel(self.url.host, self.url.port, self._proxy_headers)
             return tunnel
@@ -146,11 +150,15 @@ class Prober:
                 continue
             except (OSError, http.client.HTTPException) as error:
                 unanswered += 1
-                if unanswered == UNANSWERED:
+                if "407" in str(error):
+                    raise ConfigError(PROXY_REFUSES) from error
+                if unanswered >= UNANSWERED and (not self._patient or time.monotonic() > self._until):
                     raise TargetError(f"{self.url.where} gives no HTTP answer ({error}); check the port") from error
                 self._pause(str(error))
                 continue
-            if record.status not in RETRIED:
+            if record.status == 407:
+                raise ConfigError(PROXY_REFUSES)
+            if record.status not in (*RETRIED, *(GATEWAY if self._patient else ())):
                 return record, seconds
             if time.monotonic() > self._until:
                 raise TargetError(f"{self.url.where} is not ready: {record.error}; wait longer with --wait-ready 10m")

@@ -338,6 +338,11 @@ def _missing_notes(table: RecordTable, header: Mapping[str, Any]) -> list[str]:
         )
     if header.get("error"):
         notes.append(f"the run ended early: {header['error']}")
+    retries = _section(header, "health").get("retries")
+    if retries:
+        notes.append(
+            f"{retries} requests were sent a second time: the server had closed a kept connection (--no-retry)"
+        )
     if header.get("stopped_early"):
         notes.append(f"the run was stopped early: {header['stopped_early']} (--stop-after-errors)")
     if header.get("interrupted") and not len(table):
@@ -358,11 +363,15 @@ def _length_notes(table: RecordTable, header: Mapping[str, Any]) -> list[str]:
 def _calibration_notes(header: Mapping[str, Any]) -> list[str]:
     """What this client's own error was found to be at such a load."""
     known = _section(header, "calibration")
+    if known.get("stale"):
+        return [str(known["stale"])]
     errors = [(name, known.get(key)) for name, key in (("TTFT", "ttft_error_p99_ms"), ("gaps", "icl_error_p99_ms"))]
     said = [f"{name} {error:.2g} ms" for name, error in errors if isinstance(error, int | float)]
     if not said:
         return []
-    return [f"this client's own error at such a load, p99: {', '.join(said)} (calibrated {known['made'][:10]})"]
+    return [
+        f"this client's own error at such a load, p99: {', '.join(said)} (calibrated {str(known.get('made', ''))[:10]})"
+    ]
 
 
 def _template_note(table: RecordTable, template: int) -> str:

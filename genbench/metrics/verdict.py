@@ -21,6 +21,7 @@ DELIVERED_PCT = (99.0, 90.0)  # (suspect, invalid)
 ERROR_PCT = (1.0, 10.0)
 SHARED_PCT = (2.0, 20.0)
 CANCELLED_PCT = 1.0
+NO_OUTPUT_PCT = 1.0
 LAG_SHARE = 0.10
 LAG_FLOOR_MS = 0.5  # a step of a server's scheduler takes several ms
 CPU_PCT = 85.0
@@ -28,7 +29,7 @@ LENGTH_PCT = 10.0
 COUNTS_PCT = 2.0
 CACHED_PCT = 1.0
 LITTLE_PCT = 1.0
-LITTLE_MS = 0.1
+LITTLE_MS = 1.0  # between the kernel's stamp of an answer's end and the loop that sees it; loop lag is judged apart
 STEADY_PCT = 100 * steady.UNSTEADY
 WAITS_PCT = 1.0  # what a machine with other work always shows
 NO_SALT = "none"
@@ -70,10 +71,9 @@ def judge(evidence: Evidence) -> tuple[str, tuple[Finding, ...]]:
 
 
 def _answers(on: Evidence) -> Iterator[Finding]:
-    if len(on.table) and not on.table.ok.any():
-        yield Finding(
-            INVALID, "ok", 0, 1, "requests", "not one request was ok", "look at the outcomes and messages below"
-        )
+    if not on.table.ok.any():
+        none = "not one request was ok" if on.table.measured.any() else "no request was measured"
+        yield Finding(INVALID, "ok", 0, 1, "requests", none, "look at the outcomes")
     rate = on.run.get("error_rate")
     level = _level(rate.value, *ERROR_PCT) if rate is not None else None
     if rate is not None and level is not None:
@@ -85,6 +85,10 @@ def _answers(on: Evidence) -> Iterator[Finding]:
     if share > CANCELLED_PCT:
         text = f"{share:.3g} % of the requests were cancelled at the end: long answers are missing"
         yield _suspect("cancelled", share, CANCELLED_PCT, "%", text, "give them time with --grace, or run longer")
+    share = 100 * count[Outcome.NO_OUTPUT] / max(1, count.total())
+    if share > NO_OUTPUT_PCT:
+        text = f"{share:.3g} % of the answers had a finish_reason and no token: they are in no figure"
+        yield _suspect("no_output", share, NO_OUTPUT_PCT, "%", text, "look at the prompts and at --osl")
 
 
 def _rate(on: Evidence) -> Iterator[Finding]:
@@ -174,10 +178,8 @@ def _lengths(on: Evidence) -> Iterator[Finding]:
             text = f"the median answer is {off:+.3g} % off the length asked for"
             advice = "it ends early, see --ignore-eos" if off < 0 else "the server ignores the limit, see --extra"
             yield _suspect("output_length", off, LENGTH_PCT, "%", text, advice)
-    template = on.part("preflight").get("template_tokens")
-    less = template if isinstance(template, int) else 0
     for name, usage, own in (
-        ("input", table.isl_usage - less, table.isl_tokenizer),
+        ("input", table.isl_usage - _template(on), table.isl_tokenizer),
         ("output", table.osl_usage, table.osl_tokenizer),
     ):
         both = table.ok & (usage > 0) & (own >= 0)
@@ -187,13 +189,20 @@ def _lengths(on: Evidence) -> Iterator[Finding]:
             yield _suspect(f"{name}_tokens", off, COUNTS_PCT, "%", text, "name the model's own --tokenizer")
 
 
+def _template(on: Evidence) -> int:
+    """Tokens that the server's template adds to an input; 0 where that is not known."""
+    found = on.part("preflight").get("template_tokens")
+    return found if isinstance(found, int) else 0
+
+
 def _cache(on: Evidence) -> Iterator[Finding]:
-    """Prompts with a salt of their own have nothing to find in a prefix cache."""
+    """Prompts with a salt of their own have nothing to find in a prefix cache but the template before it."""
     table = on.table
     known = table.ok & (table.cached_tokens >= 0) & (table.isl_usage > 0)
     if on.part("config", "workload").get("salt") == NO_SALT or not known.any():
         return
-    share = 100 * float(table.cached_tokens[known].sum() / table.isl_usage[known].sum())
+    cached = np.maximum(table.cached_tokens[known] - _template(on), 0)
+    share = 100 * float(cached.sum() / table.isl_usage[known].sum())
     if share > CACHED_PCT:
         text = f"{share:.3g} % of the input came from the server's prefix cache, which was not asked for"
         advice = "switch it off, or say --salt none when it is what you measure"

@@ -164,6 +164,11 @@ def reason(wanted: Environment) -> str:
     return found if isinstance(found, str) else ""
 
 
+def stale(wanted: Environment) -> str:
+    """`reason` where this machine was calibrated once, as it was then; empty where it never was."""
+    return reason(wanted) if path().exists() else ""
+
+
 def _find(wanted: Environment) -> Calibration | str:
     file = path()
     try:

@@ -10,9 +10,12 @@ from genbench.studies.prepare import Prepared
 
 MAX_PREOPENED = 256
 SPARE_FILES = 64
+MACOS_FILES = 10_240  # OPEN_MAX: the most that setrlimit takes there, whatever the hard limit says
+SMALL_BYTES = 64 << 20  # what any run needs; a machine without that would not have come so far
 PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 MEMORY = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
+RECLAIMED = ("inactive_file", "active_file", "slab_reclaimable")
 CONNECTION_BYTES = 96 << 10  # a socket, its parser and what an answer under way holds (measured: 60 KiB)
 REQUEST_BYTES = 1_200  # columns of a record in the report, more than measured
 
@@ -27,8 +30,9 @@ def connections(prepared: Prepared, say: Callable[[str], None]) -> int:
     total = len(prepared.plan.requests)
     most = min(load.concurrency or total, total)
     files = _raise_file_limit(most + SPARE_FILES) - SPARE_FILES
-    over_tcp = sum(not isinstance(address.sockaddr, str) for address in prepared.addresses)
-    ports = _ports() * over_tcp if over_tcp == len(prepared.addresses) else files  # a unix socket needs none
+    far = {address.sockaddr for address in prepared.addresses}
+    over_tcp = all(not isinstance(sockaddr, str) for sockaddr in far)
+    ports = _ports() * len(far) if over_tcp else files  # a unix socket needs none
     if load.request_rate is None:
         wanted = min(load.concurrency or 1, total)
     else:
@@ -53,8 +57,10 @@ def _raise_file_limit(wanted: int) -> int:
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for higher in (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), MACOS_FILES):
+            with contextlib.suppress(ValueError, OSError):  # the kernel may know a limit that getrlimit does not
+                resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, higher), hard))
+                return max(soft, higher)
     return soft
 
 
@@ -76,7 +82,7 @@ def _check_memory(prepared: Prepared, wanted: int) -> None:
     known = len(requests) if len(requests) < 1 << 40 else 0
     needs = wanted * (CONNECTION_BYTES + body) + len(built) * body + known * REQUEST_BYTES
     free = min(_free_memory(), default=None)
-    if free is not None and needs > free:
+    if free is not None and needs > max(free, SMALL_BYTES):
         raise ConfigError(
             f"this load needs about {needs >> 20} MiB of memory and {free >> 20} MiB are free; "
             "lower --concurrency, --request-count or the input length"
@@ -89,5 +95,8 @@ def _free_memory() -> Iterator[int]:
         line = next(row for row in MEMORY.read_text().splitlines() if row.startswith("MemAvailable"))
         yield int(line.split()[1]) << 10
     with contextlib.suppress(OSError, ValueError):
+        most = int((CGROUP / "memory.max").read_text())  # "max" is no number: no limit
         used = int((CGROUP / "memory.current").read_text())
-        yield int((CGROUP / "memory.max").read_text()) - used  # "max" is no number: no limit
+        rows = (line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
+        # What files left in the cache counts as used, and is given up when somebody wants it.
+        yield max(0, most - used + sum(int(value) for name, value in rows if name in RECLAIMED))

@@ -60,7 +60,7 @@ def prepare(
     target = resolved.target
     endpoint = registry.load("endpoints", target.endpoint_type)
     path = "/" + (target.endpoint or endpoint.PATH).lstrip("/")
-    wait = Waiting(target, patient="wait_ready_s" in named, say=say)
+    wait = Waiting(demo_url, patient="wait_ready_s" in named, say=say)
     places = [_place(text, endpoint, path, target, wait) for text in ([demo_url] if demo_url else target.url)]
     prober = places[0].prober
     tokenizer, missing = None, ""
@@ -75,15 +75,16 @@ def prepare(
     plan = build(resolved, found.facts, endpoint, tokenizer)
     addresses = tuple(place.address for place in places)
     _ask_before_a_large_load(resolved, plan, addresses)
-    notes = tuple(note for note in (missing, places[0].note, *found.notes, *plan.notes) if note)
+    said = (missing, *(place.note for place in places), *found.notes, *plan.notes)
+    notes = tuple(note for note in dict.fromkeys(said) if note)
     return Prepared(resolved, ends, endpoint, addresses, found, tokenizer, plan, notes, demo_url is not None, named)
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """How long a server may take to be ready, and who hears of it."""
+    """Whether a server that is not there yet is waited for, and who hears of it; the demo's own never has a proxy."""
 
-    target: Target
+    demo_url: str | None
     patient: bool
     say: Callable[[str], None]
 
@@ -103,20 +104,21 @@ def _place(text: str, endpoint: Endpoint, path: str, target: Target, wait: Waiti
     headers = request_headers(url, target.api_key, parse_headers(target.header))
     head = request_head(url.path(path), headers)
     tls = tls_context(url, target.ca_cert, insecure=target.insecure_tls)
-    proxy, note = proxy_of(url), ""
-    if proxy and target.transport == "wire":
+    named, proxy, note = "" if text == wait.demo_url else proxy_of(url), None, ""
+    if named and target.transport != "wire":
+        proxy = parse_proxy(named)
+    elif named:
         note = (
             f"the environment names a proxy for {url.where}; the wire transport goes there directly, "
             "--transport aiohttp goes through it"
         )
-        proxy = ""
     prober = Prober(
         url,
         headers,
         tls,
         target.wait_ready_s,
         patient=wait.patient,
-        proxy=parse_proxy(proxy) if proxy else None,
+        proxy=proxy,
         say=wait.say,
     )
     address = Address(url.host, prober.family, prober.sockaddr, head, tls, url.full(path), headers, proxy)

@@ -10,8 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
-from urllib.request import getproxies
+from urllib.parse import parse_qsl
 
 from genbench import config
 from genbench.decode import ResponseDecoder
@@ -28,6 +27,7 @@ from genbench.studies import amend, calibration, limits, simulated
 from genbench.studies.header import header
 from genbench.studies.prepare import Prepared, announce, prepare
 from genbench.studies.report import rebuild
+from genbench.transport.address import secrets_of_proxies
 from genbench.transport.exchange import Timeouts, Transport
 from genbench.transport.poller import Poller
 from genbench.transport.wire import WireTransport
@@ -92,9 +92,9 @@ class Scrubber:
     def __init__(self, target: Target) -> None:
         values = [line.partition(":")[2] for line in target.header]
         words = {target.api_key or "", *(word for value in values for word in (value.strip(), *value.split()))}
-        words |= {value for url in target.url for _, value in parse_qsl(urlsplit(url).query)}
-        words |= {urlsplit(proxy).password or "" for proxy in getproxies().values()}
-        self._secrets = sorted((word for word in words if len(word) >= SECRET_LENGTH), key=len, reverse=True)
+        words |= {value for url in target.url for _, value in parse_qsl(url.partition("?")[2])}
+        long_enough = {word for word in words if len(word) >= SECRET_LENGTH}
+        self._secrets = sorted(long_enough | secrets_of_proxies(), key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
         """The text, each secret replaced."""
@@ -184,14 +184,15 @@ async def _run(
                 signal.signal(number, lambda *_: os._exit(130))
     health = facts | transport.facts() | {"loop": type(loop).__module__.partition(".")[0]}
     assert isinstance(prepared.plan.requests, BuiltRequests)
-    known = calibration.load(calibration.environment(health["loop"], settings.target.transport))
+    here = calibration.environment(health["loop"], settings.target.transport)
+    known = calibration.load(here)
     events_per_s = decoding.content_events / health["watched_s"]
     gained = {
         "interrupted": engine.interrupted,
         "stopped_early": engine.stopped_early,
         "error": None if engine.error is None else scrub(f"{type(engine.error).__name__}: {engine.error}"),
         "health": health,
-        "calibration": known.quote(events_per_s) if known is not None else None,
+        "calibration": known.quote(events_per_s) if known else {"stale": calibration.stale(here)},
         "not_sent": facts["not_sent"],
         "bodies_sha256": prepared.plan.requests.sha256(),
         "preopened_connect_ns": connect_ns,

@@ -6,6 +6,7 @@ string is kept and goes with every request. A name is resolved once and the addr
 """
 
 import base64
+import contextlib
 import ipaddress
 import re
 import socket
@@ -19,6 +20,7 @@ from urllib.request import getproxies, proxy_bypass
 from genbench import __version__
 from genbench.config import public_url
 from genbench.errors import ConfigError, TargetError
+from genbench.transport.exchange import Proxy
 
 PORTS = {"http": 80, "https": 443}
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
@@ -76,6 +78,8 @@ def parse_url(text: str, endpoint: str) -> Url:
         port = parts.port
     except ValueError as error:
         raise ConfigError(f"--url {text}: {error}; give something like http://localhost:8000") from error
+    if not text.strip():
+        raise ConfigError("--url is empty; give something like http://localhost:8000")
     if parts.scheme == "unix":
         if parts.netloc or not parts.path:
             raise ConfigError(f"--url {text} names no socket file; give three slashes, like unix:///run/server.sock")
@@ -104,8 +108,9 @@ def tls_context(url: Url, ca_cert: str | None, *, insecure: bool) -> ssl.SSLCont
     elif ca_cert is not None:
         try:
             context.load_verify_locations(cafile=ca_cert)
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigError(f"--ca-cert {ca_cert}: {error}; give a PEM file") from error
+        except OSError as error:
+            why = "no certificate in it" if isinstance(error, ssl.SSLError) else (error.strerror or str(error)).lower()
+            raise ConfigError(f"--ca-cert {ca_cert}: {why}; give a PEM file") from error
     return context
 
 
@@ -154,46 +159,49 @@ def proxy_of(url: Url) -> str:
     return getproxies().get(url.scheme, "")
 
 
-@dataclass(frozen=True, slots=True)
-class Proxy:
-    """Where a proxy is, and the value of its Proxy-Authorization header (secret; empty for none)."""
-
-    url: Url
-    authorization: str = ""
-
-
 def parse_proxy(text: str) -> Proxy:
     """A proxy's address taken apart. Raises ConfigError when it is no http address."""
-    parts = urlsplit(text if "://" in text else f"http://{text}")
     try:
-        port = parts.port
+        parts = urlsplit(text if "://" in text else f"http://{text}")
+        host, port = parts.hostname, parts.port or PORTS["http"]
     except ValueError:
-        port = 0
-    if parts.scheme != "http" or not parts.hostname or port == 0:
+        host = None
+    if not host or parts.scheme != "http":
         raise ConfigError(f"the proxy {public_url(text)} is no http://host:port; look at http_proxy and https_proxy")
-    url = Url("http", parts.hostname, port or PORTS["http"], "", "")
     if parts.username is None:
-        return Proxy(url)
+        return Proxy(host, port)
     pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-    return Proxy(url, f"Basic {base64.b64encode(pair.encode()).decode()}")
+    return Proxy(host, port, f"Basic {base64.b64encode(pair.encode()).decode()}")
 
 
-def pin(url: Url, timeout_s: float, *, proxy: bool = False) -> tuple[int, Any]:
-    """The first of the name's addresses that accepts a connection, as (family, sockaddr).
+def secrets_of_proxies() -> set[str]:
+    """Every form in which the environment's proxy passwords may come back in a message."""
+    found = set()
+    for text in getproxies().values():
+        with contextlib.suppress(ValueError, ConfigError):
+            parts = urlsplit(text if "://" in text else f"http://{text}")
+            if parts.password:
+                found |= {parts.password, unquote(parts.password), parse_proxy(text).authorization.split()[1]}
+    return found
 
-    `proxy`: it is one, for the messages. Raises TargetError when the name is unknown or nobody answers. For localhost
+
+def pin(url: Url, timeout_s: float, proxy: Proxy | None = None) -> tuple[int, Any]:
+    """The first of the name's (or the proxy's) addresses that accepts a connection, as (family, sockaddr).
+
+    Raises TargetError when the name is unknown or nobody answers. For localhost
     ::1 is tried before 127.0.0.1.
     """
+    host, port = (proxy.host, proxy.port) if proxy else (url.host, url.port)
     if url.socket:
         found: list[tuple[int, Any]] = [(socket.AF_UNIX, url.socket)]
     else:
         check = "check http_proxy and https_proxy" if proxy else "check --url"
         try:
-            names = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
+            names = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except OSError as error:
-            raise TargetError(f"the name {url.host} cannot be resolved; {check}") from error
+            raise TargetError(f"the name {host} cannot be resolved; {check}") from error
         found = [(family, sockaddr) for family, _, _, _, sockaddr in names]
-    if url.host == "localhost":
+    if host == "localhost":
         found.sort(key=lambda entry: entry[0] != socket.AF_INET6)
     last: OSError | None = None
     for family, sockaddr in found:
@@ -207,7 +215,7 @@ def pin(url: Url, timeout_s: float, *, proxy: bool = False) -> tuple[int, Any]:
             return family, sockaddr
     why = (last.strerror or str(last)).lower() if last is not None else "no address"
     if proxy:
-        raise TargetError(f"no proxy at {url.netloc} ({why}); start it, or unset http_proxy and https_proxy")
+        raise TargetError(f"no proxy at {host}:{port} ({why}); start it, or unset http_proxy and https_proxy")
     raise TargetError(f"no server at {url.where} ({why}); start it or check --url")
 
 

@@ -45,6 +45,7 @@ class AiohttpTransport(TaskTransport):
             total=None, sock_connect=timeouts.connect_ns / 1e9, sock_read=timeouts.idle_ns / 1e9
         )
         self._urls = [URL(address.url, encoded=True) for address in self.addresses]
+        self._headers = [_headers(address) for address in self.addresses]
         self._sessions = [self._session(address) for address in self.addresses]
 
     def _session(self, address: Address) -> aiohttp.ClientSession:
@@ -75,7 +76,7 @@ class AiohttpTransport(TaskTransport):
     async def _open(self, target: int) -> tuple[Any, int]:
         address, session = self.addresses[target], self._sessions[target]
         request = aiohttp.ClientRequest(
-            "POST", self._urls[target], loop=self.loop, session=session, ssl=_tls(address), proxy=_proxy(address)
+            "POST", self._urls[target], loop=self.loop, session=session, ssl=_tls(address), **_proxy(address)
         )
         start_ns = now_ns()
         assert session.connector is not None
@@ -111,10 +112,10 @@ class AiohttpTransport(TaskTransport):
         async with self._sessions[record.target].post(
             self._urls[record.target],
             data=Body(exchange),
-            headers=address.headers,
+            headers=self._headers[record.target],
             allow_redirects=False,
             ssl=_tls(address),
-            proxy=address.proxy or None,
+            **_proxy(address),
         ) as response:
             record.headers_ns = now_ns()
             headers = response.headers
@@ -242,5 +243,16 @@ def _tls(address: Address) -> Any:
     return address.tls if address.tls is not None else True
 
 
-def _proxy(address: Address) -> URL | None:
-    return URL(address.proxy) if address.proxy else None
+def _proxy(address: Address) -> dict[str, Any]:
+    """The arguments for a proxy; the password apart from its address, which aiohttp repeats in messages."""
+    if address.proxy is None:
+        return {}
+    tunnel = address.tls is not None and address.proxy.authorization
+    headers = {"Proxy-Authorization": address.proxy.authorization} if tunnel else None
+    return {"proxy": URL(address.proxy.url), "proxy_headers": headers}
+
+
+def _headers(address: Address) -> dict[str, str]:
+    """A request's headers; without a tunnel the proxy's are among them."""
+    forwarded = address.proxy is not None and address.tls is None and address.proxy.authorization
+    return dict(address.headers) | ({"Proxy-Authorization": str(forwarded)} if forwarded else {})

@@ -18,6 +18,20 @@ Callback = Callable[["Exchange"], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Proxy:
+    """An http proxy; `authorization` is the value of its Proxy-Authorization header (secret; empty for none)."""
+
+    host: str
+    port: int
+    authorization: str = ""
+
+    @property
+    def url(self) -> str:
+        """Its address, without what is secret."""
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
 class Address:
     """One target: a name resolved once and pinned, and everything a request to it carries but its body.
 
@@ -32,7 +46,7 @@ class Address:
     tls: ssl.SSLContext | None = None
     url: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
-    proxy: str = ""
+    proxy: Proxy | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,9 +77,15 @@ class OpenaiTransport(TaskTransport):
             verify=address.tls if address.tls is not None else False,
             trust_env=False,
             limits=limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=None),
-            proxy=address.proxy or None,
+            proxy=self._proxy(address),
             uds=address.sockaddr if isinstance(address.sockaddr, str) else None,
         )
+
+    def _proxy(self, address: Address) -> Any:
+        if address.proxy is None:
+            return None
+        secret = address.proxy.authorization
+        return self._http.Proxy(address.proxy.url, headers={"Proxy-Authorization": secret} if secret else None)
 
     async def open(self, connections: int) -> list[int]:
         """Nothing: the SDK opens a connection only for a request."""

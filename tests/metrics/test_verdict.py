@@ -50,6 +50,13 @@ def cancelled(count: int) -> list[Record]:
     return records
 
 
+def silent(count: int) -> list[Record]:
+    records = answers()
+    for record in records[:count]:
+        record.outcome = Outcome.NO_OUTPUT
+    return records
+
+
 @pytest.mark.parametrize(
     ("make", "count", "check", "verdict"),
     [
@@ -60,6 +67,8 @@ def cancelled(count: int) -> list[Record]:
         (failed, 100, "ok", "INVALID"),
         (cancelled, 1, "cancelled", "VALID"),
         (cancelled, 2, "cancelled", "SUSPECT"),
+        (silent, 1, "no_output", "VALID"),
+        (silent, 2, "no_output", "SUSPECT"),
     ],
 )
 def test_answers(make: Callable[[int], list[Record]], count: int, check: str, verdict: str) -> None:
@@ -105,7 +114,8 @@ def test_a_role_event_in_the_first_tokens_read_is_no_shared_read() -> None:
 
 def test_nothing_streamed_has_no_shared_reads() -> None:
     assert shared_reads_pct(table_from([])) is None
-    assert judged([]).verdict == "VALID"
+    (finding, *_) = judged([]).findings
+    assert (finding.level, finding.text) == ("INVALID", "no request was measured")
 
 
 @pytest.mark.parametrize(("late", "says"), [(0.5, "several at once"), (5.0, "core of its own")])
@@ -201,6 +211,8 @@ def test_the_tokenizer_disagrees() -> None:
 def test_cached_tokens_nobody_asked_for() -> None:
     assert set(findings(answers(isl=100, cached_tokens=2))) == {"cached_tokens"}
     assert set(findings(answers(isl=100, cached_tokens=1))) == set()
+    template = {"preflight": {"template_tokens": 40}}
+    assert set(findings(answers(isl=100, cached_tokens=40), template)) == set()  # its blocks come before the salt
     no_salt = {"config": {"workload": {"salt": "none"}}}
     assert set(findings(answers(isl=100, cached_tokens=90), no_salt)) == set()
 
@@ -208,7 +220,8 @@ def test_cached_tokens_nobody_asked_for() -> None:
 def test_littles_law() -> None:
     """Each answer takes 121 ms of the run's 1111 ms: 100 * 121 / 1111 = 10.89 in flight."""
     assert set(findings(answers(), {"health": {"in_flight_mean": 10.89}})) == set()
-    assert set(findings(answers(), {"health": {"in_flight_mean": 11.1}})) == {"little"}
+    assert set(findings(answers(), {"health": {"in_flight_mean": 11.1}})) == {"little"}  # 2 % of 121 ms
+    assert set(findings(answers(), {"health": {"in_flight_mean": 10.97}})) == set()  # 0.8 %
 
 
 def test_above_the_calibrated_ceiling() -> None:

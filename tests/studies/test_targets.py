@@ -143,7 +143,7 @@ def test_proxies_as_the_environment_names_them(monkeypatch: pytest.MonkeyPatch) 
     assert proxy("https://far.example") == "secure:3129"
     assert proxy("http://near.example:8000") == ""
     assert proxy("unix:///run/x.sock") == ""
-    assert parse_proxy("secure:3129").url.netloc == "secure:3129"
+    assert parse_proxy("secure:3129").url == "http://secure:3129"
     with pytest.raises(ConfigError, match=r"the proxy socks5://\*\*\*@x:1 is no http://host:port"):
         parse_proxy("socks5://a:b@x:1")
 
@@ -152,7 +152,7 @@ def test_proxies_as_the_environment_names_them(monkeypatch: pytest.MonkeyPatch) 
     ("name", "value", "says"),
     [
         ("_ports", lambda: 3, "4 connections need as many local ports and there are 3"),
-        ("_free_memory", lambda: iter([100_000]), "this load needs about 0 MiB of memory and 0 MiB are free"),
+        ("CONNECTION_BYTES", 1 << 50, "this load needs about 4294967296 MiB of memory and "),
         ("_raise_file_limit", lambda wanted: 64 + 3, "4 connections need as many open files; give ulimit -n 68"),
     ],
 )

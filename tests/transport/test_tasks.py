@@ -11,7 +11,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from genbench.transport.exchange import Exchange, Timeouts
+from genbench.transport.exchange import Exchange, Proxy, Timeouts
 from genbench.transport.tasks import Errors, outcome_of
 from genbench.types import MISSING, Outcome, Record
 from tests.certificates import Certificate
@@ -213,7 +213,7 @@ def test_a_proxy(name: str) -> None:
         sock.sendall(refused if seen[-1].startswith(b"CONNECT") else ANSWER)
 
     with RawServer(script) as server:
-        proxy = f"http://127.0.0.1:{server.port}"
+        proxy = Proxy("127.0.0.1", server.port, "Basic dXNlcjpnZWhlaW1uaXM=")
         plain = once(name, address("http://far.test:8000", proxy=proxy), b"{}")[0]
         secure = once(name, address("https://far.test:8443", proxy=proxy, tls=ssl.create_default_context()), b"{}")[0]
     assert plain.reply.outcome is None
@@ -221,6 +221,9 @@ def test_a_proxy(name: str) -> None:
     assert seen[1].startswith(b"CONNECT far.test:8443 HTTP/1.1\r\n")
     assert secure.reply.outcome == Outcome.CONNECT_ERROR
     assert "403" in secure.reply.error
+    assert all(b"Basic dXNlcjpnZWhlaW1uaXM=" in request for request in seen)
+    assert "geheimnis" not in secure.reply.error
+    assert "user" not in secure.reply.error
 
 
 # -- the rules of tasks -----------------------------------------------------------------------------------------------
