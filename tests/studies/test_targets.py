@@ -181,6 +181,34 @@ def test_free_memory_is_known_here() -> None:
     assert limits._ports() > 1000
 
 
+@pytest.mark.parametrize("transport", ["aiohttp", "openai"])
+@pytest.mark.parametrize("secure", [False, True])
+def test_a_proxy_that_refuses_leaves_no_password(
+    run: Runner,
+    start_simulator: Start,
+    certificate: Certificate,
+    monkeypatch: pytest.MonkeyPatch,
+    transport: str,
+    secure: bool,
+) -> None:
+    """At the preflight it is one sentence; during the load it is data, with the password nowhere in it."""
+    tls = ("--tls-cert", str(certificate.cert), "--tls-key", str(certificate.key)) if secure else ()
+    trust = ("--ca-cert", str(certificate.ca)) if secure else ()
+    server = start_simulator("--ttft", "5ms", "--itl", "1ms", *tls)
+    for most, code in ((0, 2), (8, 1)):
+        proxy = Proxy(most)
+        monkeypatch.setenv("https_proxy" if secure else "http_proxy", proxy.url)
+        ran = run("profile", "--url", server.url, "--transport", transport, *trust, *SMALL, "--warmup", "0")
+        assert ran.code in (code, 0), ran.err
+        files = b"".join(path.read_bytes() for path in ran.folder.iterdir()) if ran.folder.exists() else b""
+        said = files + ran.out.encode() + ran.err.encode()
+        assert b"geheimnis" not in said
+        assert b"dXNlcjpnZWhlaW1uaXM" not in said
+        if code == 2:
+            assert "the proxy wants a name and a password (407)" in ran.err
+            assert ran.err.count("\n") == 1
+
+
 def relay(source: socket.socket, target: socket.socket) -> None:
     """Bytes from one to the other until either ends."""
     with contextlib.suppress(OSError):
@@ -193,8 +221,9 @@ def relay(source: socket.socket, target: socket.socket) -> None:
 class Proxy:
     """A forward proxy that wants a password: whole addresses for http, CONNECT for https."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = 1 << 30) -> None:
         self.lines: list[bytes] = []
+        self._most = most  # requests before it no longer knows anybody
         self.server = RawServer(self._serve)
         self.url = f"http://user:geheimnis@127.0.0.1:{self.server.port}"
 
@@ -203,7 +232,7 @@ class Proxy:
             line, _, rest = request.partition(b"\r\n")
             self.lines.append(line)
             method, where, _ = line.split()
-            if b"Proxy-Authorization: Basic dXNlcjpnZWhlaW1uaXM=" not in rest.replace(
+            if len(self.lines) > self._most or b"Proxy-Authorization: Basic dXNlcjpnZWhlaW1uaXM=" not in rest.replace(
                 b"authorization", b"Authorization"
             ):
                 sock.sendall(b"HTTP/1.1 407 Who are you\r\nContent-Length: 0\r\n\r\n")
@@ -242,7 +271,8 @@ def test_through_a_proxy(
     tls = ("--tls-cert", str(certificate.cert), "--tls-key", str(certificate.key)) if secure else ()
     server = start_simulator("--ttft", "5ms", "--itl", "1ms", *tls)
     proxy = Proxy()
-    monkeypatch.setenv("https_proxy" if secure else "http_proxy", proxy.url)
+    # A common form is the one without a scheme.
+    monkeypatch.setenv(*(("https_proxy", proxy.url) if secure else ("http_proxy", proxy.url.removeprefix("http://"))))
     trust = ("--ca-cert", str(certificate.ca)) if secure else ()
     ran = run("profile", "--url", server.url, "--transport", transport, *trust, *SMALL)
     assert ran.code == 0, ran.err
