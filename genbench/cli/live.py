@@ -1,6 +1,6 @@
 """The live view's own process: reads one JSON line per snapshot from standard input and draws on standard error.
 
-It exists so that the process that measures does not draw: a frame costs rich 2 ms, a snapshot handed over 0.04 ms.
+It exists so that the process that measures does not draw: a frame takes 2 ms and more, handing a snapshot over 0.1 ms.
 
 Rules
 - Lines are a heading (a list), a message to leave on the screen (a string), or a snapshot (an object).
