@@ -281,6 +281,10 @@ class Output:
     ] = None
     save_inputs: Annotated[bool, Opt("write the request bodies to inputs.jsonl")] = False
     save_outputs: Annotated[bool, Opt("write the answers' texts to outputs.jsonl")] = False
+    plots: Annotated[
+        bool,
+        Opt("draw the figures and write report.html", negative="--no-plots", habits=("--generate-plots",)),
+    ] = True
     json: Annotated[bool, Opt("print the summary as JSON and nothing else", front=True)] = False
     strict: Annotated[bool, Opt("exit with 4 when the run's verdict is INVALID", front=True)] = False
     quiet: Annotated[bool, Opt("no progress line", aliases=("-q",))] = False

@@ -57,7 +57,6 @@ def make() -> list[click.Parameter]:
         click.Option([flag], hidden=True, expose_value=False, callback=_refuse(sentence), type=str)
         for flag, sentence in OTHERS_NAMES.items()
     ]
-    found.append(click.Option(["--generate-plots"], is_flag=True, hidden=True))
     found.append(click.Option(["--help-all"], is_flag=True, is_eager=True, expose_value=False, callback=_help_all))
     return found
 

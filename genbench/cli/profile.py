@@ -28,11 +28,23 @@ def run(**values: Any) -> int:
     from genbench.studies.profile import profile
 
     says = screen.make(given.config.output)
-    if values["generate_plots"]:
-        says.say("note: --generate-plots is understood, but this version draws no pictures")
+    output = given.config.output
     result = profile(given, config.command_line(named, profiles), says)
-    screen.show(result, as_json=given.config.output.json)
-    return screen.exit_code(result, strict=given.config.output.strict)
+    screen.show(result, as_json=output.json)
+    begin, said = "summary.md", ""
+    if output.plots:
+        from genbench.studies.report import picture
+
+        assert result.folder is not None
+        with screen.waiting("drawing the figures ...", quiet=output.quiet):
+            said = picture([(result.folder.name, result)], result.folder)
+        begin = "report.html"
+    if not output.json:
+        lines = [said] if said else []
+        screen.last_lines(
+            [*lines, f"files: {result.folder}/ (begin with {begin})", f"again: {result.header['command']}"]
+        )
+    return screen.exit_code(result, strict=output.strict)
 
 
 command = ProfileCommand(

@@ -1,32 +1,74 @@
-"""`genbench report`: a run's files rebuilt."""
+"""`genbench report`: a run's files rebuilt; several runs side by side."""
 
+import time
 from pathlib import Path
 
 import click
 
 from genbench.cli import screen
+from genbench.errors import ConfigError
 
 DIALECTS = ("vllm", "aiperf", "genai-perf", "guidellm", "llm-load-test", "mlperf")
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(["html", "md", "png", "svg"]),
+    help="write only this: report.html, summary.md, or the figures as PNG or SVG; repeatable",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="folder to write to [the run's own; artifacts/report-TIME]"
+)
+@click.option("--no-plots", is_flag=True, help="no figures and no report.html")
 @click.option("--json", "as_json", is_flag=True, help="print the summary as JSON and nothing else")
 @click.option(
     "--dialect",
     type=click.Choice(DIALECTS),
     help="show another tool's figures from the same log beside ours, and why they differ; see docs/dialects.md",
 )
-@click.option("--strict", is_flag=True, help="exit with 4 when the run's verdict is INVALID")
-def command(run: Path, as_json: bool, dialect: str | None, strict: bool) -> int:
-    """Rebuild the numbers and files of RUN (a folder) from requests.jsonl and run.json, and show them."""
-    from genbench.studies.report import rebuild
+@click.option("--strict", is_flag=True, help="exit with 4 when a run's verdict is INVALID")
+def command(
+    runs: tuple[Path, ...],
+    formats: tuple[str, ...],
+    out: Path | None,
+    no_plots: bool,
+    as_json: bool,
+    dialect: str | None,
+    strict: bool,
+) -> int:
+    """Rebuild the numbers, figures and files of a run (a folder) from requests.jsonl and run.json, and show them.
 
-    result = rebuild(run)
-    if dialect is None:
-        screen.show(result, as_json=as_json)
-    else:
+    Several runs give one report.html and one set of figures, with a series for each run.
+    """
+    from genbench.studies import report
+
+    if len(runs) > 1 and (dialect or as_json):
+        raise ConfigError(f"--{'dialect' if dialect else 'json'} is of one run; name one RUN")
+    series = [(name, report.rebuild(folder)) for name, folder in report.named(runs)]
+    first = series[0][1]
+    if dialect is not None:
         from genbench.cli import dialect as beside
 
-        beside.show(dialect, result, as_json=as_json)
-    return screen.exit_code(result, strict=strict)
+        beside.show(dialect, first, as_json=as_json)
+        return screen.exit_code(first, strict=strict)
+    if not formats and (len(series) == 1 or no_plots):
+        for _, run in series:
+            screen.show(run, as_json=as_json)
+    own = runs[0] if len(runs) == 1 else Path("artifacts") / f"report-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+    to = out or own
+    lines = []
+    if not no_plots:
+        kinds = [kind for kind in ("png", "svg") if kind in formats or (not formats and kind == "png")]
+        with screen.waiting("drawing the figures ...", quiet=False):
+            said = report.picture(series, to, kinds, page=not formats or "html" in formats)
+        lines = [said] if said else []
+    if "md" in formats:
+        to.mkdir(parents=True, exist_ok=True)
+        (to / "summary.md").write_text("\n".join((run / "summary.md").read_text() for run in runs))
+    if not as_json:
+        screen.last_lines([*lines, f"files: {to}/"])
+    return max(screen.exit_code(run, strict=strict) for _, run in series)

@@ -9,6 +9,7 @@ import contextlib
 import os
 import shutil
 import sys
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from genbench.options import Output
@@ -88,18 +89,32 @@ def text(now: "Snapshot", tokens_per_s: float) -> str:
 
 def show(run: "Run", *, as_json: bool) -> None:
     """Print the result on stdout."""
-    try:
-        _show(run, as_json=as_json)
+    with _readable():
+        if as_json:
+            assert run.folder is not None
+            sys.stdout.write((run.folder / "summary.json").read_text())
+        else:
+            _block(run)
         sys.stdout.flush()
-    except BrokenPipeError:  # `genbench ... | head`: nobody reads any more, and the run's own exit code stands
+
+
+def last_lines(lines: Sequence[str]) -> None:
+    """Where the files are, and how it goes on; below the result."""
+    with _readable():
+        sys.stdout.write("\n".join(["", *lines]) + "\n")
+        sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    """`genbench ... | head`: nobody reads any more, and the run's own exit code stands."""
+    try:
+        yield
+    except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _show(run: "Run", *, as_json: bool) -> None:
-    if as_json:
-        assert run.folder is not None
-        sys.stdout.write((run.folder / "summary.json").read_text())
-        return
+def _block(run: "Run") -> None:
     from genbench.block import block, plain
 
     if sys.stdout.isatty():
@@ -109,14 +124,21 @@ def _show(run: "Run", *, as_json: bool) -> None:
         coloured(block(run, width), Console(width=width, highlight=False))
     else:
         sys.stdout.write(plain(block(run, PLAIN_WIDTH), PLAIN_WIDTH))
-    sys.stdout.write("\n".join(["", *last_lines(run)]) + "\n")
 
 
-def last_lines(run: "Run") -> list[str]:
-    """Where the files are, and the command that repeats the run."""
-    lines = [f"files: {run.folder}/ (begin with summary.md)"]
-    command = run.header.get("command")
-    return [*lines, f"again: {command}"] if command else lines
+@contextlib.contextmanager
+def waiting(line: str, *, quiet: bool) -> Iterator[None]:
+    """A line on a terminal while something takes its time; gone when that is done."""
+    shown = sys.stderr.isatty() and not quiet
+    if shown:
+        sys.stderr.write(line)
+        sys.stderr.flush()
+    try:
+        yield
+    finally:
+        if shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
 
 
 def exit_code(run: "Run", *, strict: bool = False) -> int:

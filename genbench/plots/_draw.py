@@ -4,16 +4,18 @@ Where those two are not installed (they have no wheel for every platform) the CS
 """
 
 import csv
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from genbench import registry
 from genbench.metrics.summary import Run
-from genbench.plots._figure import Figure, Nothing, Table, together
+from genbench.plots._figure import BETWEEN_RUNS, SEPARATOR, Figure, Nothing, Table, together
 from genbench.plots._look import LIGHT, Look
 
 FOLDER = "plots"
+NOTE_WIDTH = 118  # letters in a line under the title
 SCALE = 2.0  # pixels of a PNG for each unit of length
 
 
@@ -62,9 +64,26 @@ def spec(name: str, table: Table, look: Look) -> dict[str, Any]:
     """The Vega-Lite specification of a figure, title, note and look included."""
     module = figure(name)
     made: dict[str, Any] = module.chart(table, look).to_dict(validate=False)
-    made["title"] = {"text": module.TITLE, **({"subtitle": table.note} if table.note else {})}
+    made["title"] = {"text": module.TITLE, **({"subtitle": lines(table.note)} if table.note else {})}
     made["config"] = look.config()
     return made
+
+
+def lines(note: str, width: int = NOTE_WIDTH) -> list[str]:
+    """A note in lines: one where it fits, else one for each run, broken between clauses, then between words."""
+    if len(note) <= width:
+        return [note] if note else []
+    return [line for run in note.split(BETWEEN_RUNS) for line in _clauses(run, width)]
+
+
+def _clauses(note: str, width: int) -> list[str]:
+    found = [""]
+    for clause in note.split(SEPARATOR):
+        if found[-1] and len(found[-1]) + len(clause) + 2 <= width:
+            found[-1] += SEPARATOR + clause
+        else:
+            found += textwrap.wrap(clause, width)
+    return found[1:]
 
 
 def image(made: Mapping[str, Any], kind: str) -> bytes:

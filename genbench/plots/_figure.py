@@ -20,6 +20,8 @@ from genbench.metrics.summary import Run
 from genbench.plots._look import Look
 
 MOST = 2_000
+SEPARATOR = "; "  # of the clauses of a note
+BETWEEN_RUNS = " | "  # of what several runs say, and what all of them say
 
 Column: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
@@ -124,7 +126,7 @@ def together(series: Sequence[tuple[str, Run]], data: Callable[[Run], Table]) ->
     ]
     notes = [_said({name: table.note for name, table in found.items()})]
     notes += [f"{name} is not shown: {why}" for name, why in missing.items()]
-    return Table(columns, "; ".join(note for note in notes if note), tuple(dict.fromkeys(marks)))
+    return Table(columns, BETWEEN_RUNS.join(note for note in notes if note), tuple(dict.fromkeys(marks)))
 
 
 def _column(table: Table, name: str, found: Mapping[str, Table]) -> Column:
@@ -136,8 +138,10 @@ def _column(table: Table, name: str, found: Mapping[str, Table]) -> Column:
 
 
 def _said(notes: Mapping[str, str]) -> str:
-    """What several runs say, each once: as it is where all say the same, else with the run's name before it."""
-    texts = dict.fromkeys(notes.values())
-    if len(texts) == 1:
-        return next(iter(texts))
-    return "; ".join(f"{name}: {text}" for name, text in notes.items() if text)
+    """What several runs say: each one's own clauses after its name, then the clauses that all of them say."""
+    clauses = {name: note.split(SEPARATOR) if note else [] for name, note in notes.items()}
+    first = next(iter(clauses.values()))
+    common = [clause for clause in first if all(clause in own for own in clauses.values())]
+    own = {name: [clause for clause in said if clause not in common] for name, said in clauses.items()}
+    said_by = [f"{name}: {SEPARATOR.join(said)}" for name, said in own.items() if said]
+    return BETWEEN_RUNS.join([*said_by, *([SEPARATOR.join(common)] if common else [])])

@@ -1,4 +1,4 @@
-"""How figures look: sizes, fonts and colours, light and dark. The palette is Okabe and Ito's, safe for the colour-blind.
+"""How figures look: sizes, fonts and colours, light and dark. Okabe and Ito's palette, safe for the colour-blind.
 
 Source of the palette: Okabe and Ito, "Color Universal Design" (2008), https://jfly.uni-koeln.de/color/.
 """

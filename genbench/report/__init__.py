@@ -1,0 +1,1 @@
+"""report.html: a run, or several, as one self-contained page; see `page`."""

@@ -1,0 +1,102 @@
+"""Runs made by hand for figures: a usual one, and those that have little or nothing to show."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from genbench.metrics import slo
+from genbench.metrics.summary import Run, summarise
+from genbench.records import as_row, open_table, table_from
+from genbench.types import Outcome, Phase, Record
+from tests.metrics.made import ns, stream
+
+CLOSED: dict[str, Any] = {"config": {"load": {"concurrency": 4, "request_rate": None}}}
+
+
+def run_of(records: Iterable[Record], rules: Sequence[str] = (), **header: Any) -> Run:
+    """A run of these records; `rules` are its promises, `header` goes on top of a closed loop of four."""
+    table, info = table_from(records), CLOSED | header
+    return Run(info, table, summarise(table, info, [slo.parse(rule) for rule in rules]))
+
+
+def usual(count: int = 64, slower: float = 0.0) -> Run:
+    """Four in flight, four of warm-up, lengths that vary, every 20th answer cut, two promises, the loop watched."""
+    made = []
+    for i in range(count):
+        sent = 150.0 * (i // 4) + i % 4
+        isl = 100 + 37 * i % 300
+        first = sent + 20 + 0.1 * isl + i % 7 + slower
+        times = [first + 9.0 * k + (i + k) % 3 for k in range(5 + i % 5)]
+        made.append(stream(i, sent, times, isl=isl, phase=Phase.WARMUP if i < 4 else Phase.MEASURED))
+        made[-1].ready_ns = ns(sent - 0.25 * (1 + i * i % 9))
+        if i % 20 == 19:
+            made[-1].outcome, made[-1].error = Outcome.TRUNCATED, "the stream ended early"
+    times = [ns(1000.0 * k) for k in range(3)]
+    series = {"t_ns": times, "loop_lag_max_ns": [200_000, 5_000_000, 300_000]}
+    return run_of(made, ("ttft.p95<70ms", "itl.p99<12ms", "request_latency.mean<2s"), health={"series": series})
+
+
+def whole(index: int, **other: Any) -> Record:
+    """An answer in one piece, 50 ms after the send."""
+    record = stream(index, 60.0 * index, [60.0 * index + 50], isl=20 + index, osl=7 + index % 3)
+    record.streamed = False
+    for name, value in other.items():
+        setattr(record, name, value)
+    return record
+
+
+def embedding(index: int) -> Record:
+    """Three inputs of 10 tokens and more, embedded."""
+    record = whole(index, inputs=3, embeddings=3, osl_usage=-1)
+    record.event_kind = [3] * len(record.event_kind)
+    return record
+
+
+def refused(index: int) -> Record:
+    """A request that found no connection and was never sent."""
+    due = ns(10.0 * index)
+    record = Record(index=index, intended_ns=due, ready_ns=due, start_ns=due, end_ns=due + 1_000_000)
+    record.outcome, record.error = Outcome.CONNECT_ERROR, "connection refused"
+    return record
+
+
+def failed(index: int) -> Record:
+    """A request that was sent and answered with an error."""
+    record = stream(index, 10.0 * index, [], end=10.0 * index + 3, outcome=Outcome.HTTP_ERROR, osl=-1)
+    record.event_ns, record.event_kind, record.event_choice, record.event_tokens, record.event_shared = (
+        [],
+        [],
+        [],
+        [],
+        [],
+    )
+    record.streamed, record.status = False, 503
+    return record
+
+
+def torn(folder: Path) -> Run:
+    """What is left of a run that was killed: no account of its health, and half a line at the end of its log."""
+    lines = b"".join(
+        orjson.dumps(as_row(stream(i, 30.0 * i, [30.0 * i + 20, 30.0 * i + 29]))) + b"\n" for i in range(5)
+    )
+    (folder / "requests.jsonl").write_bytes(lines + lines[:40])
+    table = open_table(folder)
+    header = {"interrupted": True, "config": {"load": None}}
+    return Run(header, table, summarise(table, header), folder)
+
+
+def poor(folder: Path) -> dict[str, Run]:
+    """Runs with little to show, by what is wrong with them."""
+    return {
+        "empty": run_of([]),
+        "only failures": run_of([failed(i) for i in range(5)]),
+        "only refused": run_of([refused(i) for i in range(5)]),
+        "nothing streamed": run_of([whole(i) for i in range(12)]),
+        "embeddings": run_of([embedding(i) for i in range(12)], endpoint_type="embeddings"),
+        "one request": run_of([stream(0, 5, [25, 35, 50])]),
+        "one token each": run_of([stream(i, 40.0 * i, [40.0 * i + 20]) for i in range(6)]),
+        "only warm-up": run_of([stream(i, 40.0 * i, [40.0 * i + 20], phase=Phase.WARMUP) for i in range(6)]),
+        "torn log": torn(folder),
+    }
