@@ -246,7 +246,7 @@ def steps(start_ns: Ints, end_ns: Ints) -> tuple[Ints, Ints]:
     change = np.concatenate((np.ones(start_ns.size, dtype=np.int64), np.full(end_ns.size, -1, dtype=np.int64)))
     order = np.lexsort((change, times))  # at one instant ends come before starts
     times, levels = times[order], np.cumsum(change[order])
-    last = np.append(times[1:] != times[:-1], True)
+    last = np.append(times[1:] != times[:-1], True)[: times.size]  # of no interval there is no step
     return times[last], levels[last]
 
 

@@ -46,13 +46,13 @@ class Runner:
         self._capsys = capsys
         self._count = 0
 
-    def __call__(self, *arguments: str) -> Ran:
-        """Run a command; `profile` gets an artifact folder and a name."""
+    def __call__(self, *arguments: str, plots: bool = False) -> Ran:
+        """Run a command; `profile` gets an artifact folder and a name; it draws, which takes seconds, when asked to."""
         self._count += 1
         name = f"run{self._count}"
         words = list(arguments)
         if words[0] == "profile":
-            words += ["--artifact-dir", str(self._artifacts), "--name", name]
+            words += ["--artifact-dir", str(self._artifacts), "--name", name, *(() if plots else ("--no-plots",))]
         with pytest.raises(SystemExit) as stop:
             main(words)
         out, err = self._capsys.readouterr()

@@ -20,7 +20,7 @@ from tests.simulator.process import Simulator
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
-SMALL = ("--isl", "20", "--osl", "3", "--request-count", "3", "--warmup", "1", "--quiet")
+SMALL = ("--isl", "20", "--osl", "3", "--request-count", "3", "--warmup", "1", "--quiet", "--no-plots")
 Start = Callable[..., Simulator]
 
 

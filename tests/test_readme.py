@@ -56,6 +56,9 @@ def known_flags() -> set[str]:
     """All that is shown on some help page."""
     shown = {field.flag for field in config.options()} | {field.opt.negative for field in config.options()}
     shown |= {"--config", "--help-all", "--help", "--version"}
+    report = app.get_command(click.Context(app), "report")
+    assert report is not None
+    shown |= {flag for option in report.params for flag in option.opts}
     return shown | {flag for action in parser()._actions for flag in action.option_strings}
 
 

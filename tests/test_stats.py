@@ -211,3 +211,9 @@ def test_rate_interval_of_requests_in_step() -> None:
     assert found is not None
     assert found[0] == pytest.approx(8 / 1.31)
     assert found[1] == pytest.approx(8 / 1.31)
+
+
+def test_no_interval_has_no_step() -> None:
+    none = np.zeros(0, dtype=np.int64)
+    times, levels = stats.steps(none, none)
+    assert times.size == levels.size == 0

@@ -90,11 +90,8 @@ def drawn(series: Sequence[tuple[str, Run]]) -> Drawn:
 
 
 def _light_and_dark(name: str, table: Table) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A figure in both looks. altair's check of each part it makes is left out: it takes half of the time."""
-    from altair.utils.schemapi import debug_mode
-
-    with debug_mode(False):
-        return _prepared(_draw.spec(name, table, LIGHT)), _prepared(_draw.spec(name, table, DARK))
+    """A figure in both looks."""
+    return _prepared(_draw.spec(name, table, LIGHT)), _prepared(_draw.spec(name, table, DARK))
 
 
 def _place(name: str, title: str, note: str, wide: str, at: int) -> Html:

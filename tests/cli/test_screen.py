@@ -291,7 +291,7 @@ def test_a_drawing_process_without_a_snapshot_touches_nothing() -> None:
     assert terminal.log == ""
 
 
-PROFILE = (sys.executable, "-m", "genbench", "profile")
+PROFILE = (sys.executable, "-m", "genbench", "profile", "--no-plots")
 
 
 def small(folder: Path) -> tuple[str, ...]:

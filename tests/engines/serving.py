@@ -109,7 +109,7 @@ class Ran:
 
 def profile(folder: Path, url: str, *arguments: str) -> Ran:
     """Run `python -m genbench profile --json` in a process of its own."""
-    command = [sys.executable, "-m", "genbench", "profile", "--url", url, "--json", "--quiet"]
+    command = [sys.executable, "-m", "genbench", "profile", "--url", url, "--json", "--quiet", "--no-plots"]
     command += ["--artifact-dir", str(folder), "--name", "run", *arguments]
     environment = {name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_S, env=environment, check=False)
