@@ -207,7 +207,7 @@ def _cell(found: Distribution, column: str) -> str:
     if interval:
         low, high = found.ci95.get(name, (None, None))
         return "-" if low is None and high is None else f"{number(low, found.unit)} .. {number(high, found.unit)}"
-    spread = found.stats["max"] > found.stats["min"]  # of equal values any percentile is known
+    spread = found.count == 1 or found.stats["max"] > found.stats["min"]  # of equal values any percentile is known
     mark = FEW_MARK if name in found.few and spread else ""
     return number(found.stats.get("mean" if name == "avg" else name), found.unit) + mark
 

@@ -33,13 +33,13 @@ OTHERS_NAMES = {
     "--num-prompts": "--num-prompts is the number of requests in one tool and of different prompts in another; "
     "use --request-count for requests",
     "--goodput": "--goodput is --slo here: one promise each, like --slo 'ttft.p95<500ms'",
-    "--backend": "--backend is not needed: every server is spoken to as OpenAI's; see --endpoint-type",
+    "--backend": "--backend openai-chat is --endpoint-type chat here, --backend openai is --endpoint-type completions",
     "--host": "--host and --port are one option here: --url http://HOST:PORT",
     "--port": "--host and --port are one option here: --url http://HOST:PORT",
     "--dataset-name": "--dataset-name is not there yet: give --input-file, or --isl and --osl for synthetic prompts",
     "--percentile-metrics": "--percentile-metrics is not needed: every metric is shown with its percentiles",
     "--save-result": "--save-result is not needed: every run is saved, see --artifact-dir",
-    "--measurement-interval": "--measurement-interval is --duration here: one measured phase, in seconds",
+    "--measurement-interval": "--measurement-interval is --duration here, in seconds: 10000 (ms) is --duration 10s",
 }
 
 

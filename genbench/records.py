@@ -388,7 +388,7 @@ def read_header(path: Path) -> dict[str, Any]:
         info = orjson.loads(file.read_bytes())
     except OSError as error:
         raise RecordError(
-            f"{path} is not a run: cannot read {file.name} ({error.strerror}); give a run's folder"
+            f"{path} is not a run: cannot read {file.name} ({(error.strerror or '').lower()}); give a run's folder"
         ) from error
     except orjson.JSONDecodeError as error:
         raise RecordError(f"{file} is not JSON ({error}); restore it or run again") from error

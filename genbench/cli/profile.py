@@ -1,12 +1,16 @@
 """`genbench profile`: one load against one server."""
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from genbench import config
 from genbench.cli import options, screen
 from genbench.cli.app import EXAMPLES
+
+if TYPE_CHECKING:
+    from genbench.metrics.summary import Run
 
 
 class ProfileCommand(options.Profile):
@@ -33,18 +37,33 @@ def run(**values: Any) -> int:
     screen.show(result, as_json=output.json)
     begin, said = "summary.md", ""
     if output.plots:
-        from genbench.studies.report import picture
-
         assert result.folder is not None
-        with screen.waiting("drawing the figures ...", quiet=output.quiet):
-            said = picture([(result.folder.name, result)], result.folder)
-        begin = "report.html"
+        said, begin = _draw(result.folder, result, quiet=output.quiet)
+    if said and output.json:
+        says.say(said)
     if not output.json:
         lines = [said] if said else []
         screen.last_lines(
             [*lines, f"files: {result.folder}/ (begin with {begin})", f"again: {result.header['command']}"]
         )
     return screen.exit_code(result, strict=output.strict)
+
+
+def _draw(folder: Path, result: "Run", *, quiet: bool) -> tuple[str, str]:
+    """Figures and page; returns what to say of them, and where to begin to read.
+
+    Whatever goes wrong here, the run is on disk and its exit code stands.
+    """
+    from genbench.studies.report import picture
+
+    try:
+        with screen.waiting("drawing the figures ...", quiet=quiet):
+            return picture([(folder.name, result)], folder), "report.html"
+    except KeyboardInterrupt:
+        why = "the drawing was stopped"
+    except Exception as error:  # a figure must not cost a run
+        why = f"no pictures ({type(error).__name__}: {error})"
+    return f"{why}; draw them with: genbench report {folder}", "summary.md"
 
 
 command = ProfileCommand(

@@ -48,27 +48,37 @@ def command(
 
     if len(runs) > 1 and (dialect or as_json):
         raise ConfigError(f"--{'dialect' if dialect else 'json'} is of one run; name one RUN")
-    series = [(name, report.rebuild(folder)) for name, folder in report.named(runs)]
-    first = series[0][1]
+    drawn = [name for name in formats if name != "md"]
+    if no_plots and drawn:
+        raise ConfigError(f"--no-plots and --format {drawn[0]} contradict each other; give one of them")
+    if dialect and (formats or out):
+        raise ConfigError("--dialect shows figures and writes nothing; leave --format and --out out")
+    if out is not None and out.exists() and not out.is_dir():
+        raise ConfigError(f"--out {out} is a file; name a folder")
     if dialect is not None:
         from genbench.cli import dialect as beside
 
-        beside.show(dialect, first, as_json=as_json)
-        return screen.exit_code(first, strict=strict)
-    if not formats and (len(series) == 1 or no_plots):
+        found = report.read(runs[0])
+        beside.show(dialect, found, as_json=as_json)
+        return screen.exit_code(found, strict=strict)
+    named = report.named(runs)
+    if formats or len(runs) > 1:
+        series = [(name, report.read(folder)) for name, folder in named]
+    else:
+        series = [(name, report.rebuild(folder, out)) for name, folder in named]
+    if as_json or (not formats and (len(series) == 1 or no_plots)):
         for _, run in series:
             screen.show(run, as_json=as_json)
     own = runs[0] if len(runs) == 1 else Path("artifacts") / f"report-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
-    to = out or own
-    lines = []
-    if not no_plots:
+    to, lines = out or own, []
+    if drawn or not (formats or no_plots):
         kinds = [kind for kind in ("png", "svg") if kind in formats or (not formats and kind == "png")]
         with screen.waiting("drawing the figures ...", quiet=False):
             said = report.picture(series, to, kinds, page=not formats or "html" in formats)
         lines = [said] if said else []
     if "md" in formats:
-        to.mkdir(parents=True, exist_ok=True)
-        (to / "summary.md").write_text("\n".join((run / "summary.md").read_text() for run in runs))
+        report.markdown(series, to)
     if not as_json:
-        screen.last_lines([*lines, f"files: {to}/"])
+        nothing = no_plots and len(series) > 1 and not formats
+        screen.last_lines(lines if nothing else [*lines, f"files: {to}/"])
     return max(screen.exit_code(run, strict=strict) for _, run in series)

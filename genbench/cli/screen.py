@@ -91,8 +91,9 @@ def show(run: "Run", *, as_json: bool) -> None:
     """Print the result on stdout."""
     with _readable():
         if as_json:
-            assert run.folder is not None
-            sys.stdout.write((run.folder / "summary.json").read_text())
+            from genbench.exporters import json
+
+            sys.stdout.write(json.text(run.summary).decode())
         else:
             _block(run)
         sys.stdout.flush()
@@ -190,8 +191,9 @@ def coloured(shown: "Block", console: "Console") -> None:
     for rows in (shown.run, shown.outcomes):
         if rows:
             grid = Table(box=None, pad_edge=False, show_header=False, padding=(0, 1))
-            grid.add_column("", style="cyan")
-            grid.add_column("", justify="right", no_wrap=True)
+            widths = [max(len(row[k]) for row in rows) for k in (0, 1)]  # the message is what gives way
+            grid.add_column("", style="cyan", min_width=widths[0], no_wrap=True)
+            grid.add_column("", justify="right", min_width=widths[1], no_wrap=True)
             grid.add_column("", style="dim", overflow="ellipsis", no_wrap=True)
             for row in rows:
                 grid.add_row(*map(Text, row))

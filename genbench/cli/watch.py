@@ -95,7 +95,7 @@ class LiveView:
         assert self._process.stdin is not None
         try:
             os.write(self._process.stdin.fileno(), orjson.dumps(what) + b"\n")
-        except BlockingIOError:
+        except (BlockingIOError, TypeError):  # orjson takes no lone surrogates, and a name may have one
             return False
         except OSError:  # nobody reads any more, and the loop has no time to wait
             self._end(0)

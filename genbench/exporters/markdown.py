@@ -8,8 +8,13 @@ from genbench.metrics.summary import Run
 WIDTH = 100
 
 
+def text(run: Run) -> str:
+    """The block, at most 100 columns, fenced so that columns stay columns."""
+    return f"```text\n{plain(block(run, WIDTH), WIDTH)}```\n"
+
+
 def write(run: Run, out: Path) -> list[Path]:
-    """Write `summary.md` into the folder `out`: at most 100 columns, fenced so that columns stay columns."""
+    """Write `summary.md` into the folder `out`."""
     path = out / "summary.md"
-    path.write_text(f"```text\n{plain(block(run, WIDTH), WIDTH)}```\n", encoding="ascii")
+    path.write_text(text(run), encoding="ascii")
     return [path]

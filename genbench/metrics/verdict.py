@@ -74,7 +74,7 @@ def _answers(on: Evidence) -> Iterator[Finding]:
     if not on.table.ok.any():
         none = "not one request was ok" if on.table.measured.any() else "no request was measured"
         yield Finding(INVALID, "ok", 0, 1, "requests", none, "look at the outcomes")
-    rate = on.run.get("error_rate")
+    rate = on.run.get("error_rate") if on.table.ok.any() else None
     level = _level(rate.value, *ERROR_PCT) if rate is not None else None
     if rate is not None and level is not None:
         bound = ERROR_PCT[level == INVALID]
@@ -84,7 +84,9 @@ def _answers(on: Evidence) -> Iterator[Finding]:
     share = 100 * count[Outcome.CANCELLED] / max(1, count.total())
     if share > CANCELLED_PCT:
         text = f"{share:.3g} % of the requests were cancelled at the end: long answers are missing"
-        yield _suspect("cancelled", share, CANCELLED_PCT, "%", text, "give them time with --grace, or run longer")
+        stopped = "the run was interrupted: let it come to its end"
+        advice = stopped if on.header.get("interrupted") else "give them time with --grace, or run longer"
+        yield _suspect("cancelled", share, CANCELLED_PCT, "%", text, advice)
     share = 100 * count[Outcome.NO_OUTPUT] / max(1, count.total())
     if share > NO_OUTPUT_PCT:
         text = f"{share:.3g} % of the answers had a finish_reason and no token: they are in no figure"
@@ -210,10 +212,14 @@ def _cache(on: Evidence) -> Iterator[Finding]:
 
 
 def _agreement(on: Evidence) -> Iterator[Finding]:
-    """Little's law; what the system calls of a send and a read take (`LITTLE_MS`) is no disagreement."""
+    """Little's law; what the system calls of a send and a read take (`LITTLE_MS`) is no disagreement.
+
+    A library takes a request up some time before it sends it, so its runs are not judged by this.
+    """
+    own = on.part("health").get("transport", "wire") == "wire"
     little, mean, rate = on.run.get("little_pct"), on.run.get("concurrency_mean"), on.run.get("request_throughput")
     each_ms = 1000 * mean.value / rate.value if mean is not None and rate is not None and rate.value else 0.0
-    if little is not None and little.value > LITTLE_PCT and little.value / 100 * each_ms > LITTLE_MS:
+    if own and little is not None and little.value > LITTLE_PCT and little.value / 100 * each_ms > LITTLE_MS:
         text = f"requests in flight, as counted and by the records, differ by {little.value:.3g} %"
         advice = f"the client took that long around its sends: {OWN_CORE}"
         yield _suspect("little", little.value, LITTLE_PCT, "%", text, advice)

@@ -4,8 +4,9 @@ Where those two are not installed (they have no wheel for every platform) the CS
 """
 
 import csv
+import os
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,10 @@ ORDER = (
 )
 
 
+class Failed(Nothing):
+    """A figure's own code went wrong: the others, the page and the run do not go with it."""
+
+
 def tables(series: Sequence[tuple[str, Run]], chosen: Sequence[str]) -> dict[str, Table | Nothing]:
     """The numbers of each figure, or why it has none."""
     found: dict[str, Table | Nothing] = {}
@@ -51,7 +56,13 @@ def tables(series: Sequence[tuple[str, Run]], chosen: Sequence[str]) -> dict[str
             found[name] = together(series, figure(name).data)
         except Nothing as why:
             found[name] = why
+        except Exception as error:
+            found[name] = Failed(_failure(error))
     return found
+
+
+def _failure(error: Exception) -> str:
+    return f"this figure failed ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
 
 
 def figure(name: str) -> Figure:
@@ -103,33 +114,55 @@ def missing() -> str:
     try:
         import altair  # noqa: F401
         import vl_convert  # noqa: F401
-    except ImportError as error:
-        return f"no pictures: {error.name} is not installed; the numbers of each are in {FOLDER}/*.csv"
+    except (ImportError, OSError) as error:
+        name = getattr(error, "name", None)
+        why = f"{name} is not installed" if name else " ".join(str(error).split())
+        return f"no pictures: {why}; the numbers of each are in {FOLDER}/*.csv"
     return ""
 
 
 def draw(
-    found: Mapping[str, Table | Nothing], folder: Path, kinds: Sequence[str] = ("png",), look: Look = LIGHT
+    found: MutableMapping[str, Table | Nothing], folder: Path, kinds: Sequence[str] = ("png",), look: Look = LIGHT
 ) -> list[Path]:
-    """Write each figure's CSV and images into `folder`; what has nothing to draw has no file."""
+    """Write each figure's CSV and images into `folder`; what has nothing to draw has no file there, no old one either.
+
+    A figure that cannot be drawn keeps its CSV and becomes a `Failed` in `found`. Raises OSError.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     drawable = not missing()
-    for name, table in found.items():
+    for name, table in list(found.items()):
+        stem = Path(name).stem
         if isinstance(table, Nothing):
+            for kind in ("csv", "png", "svg"):
+                (folder / f"{stem}.{kind}").unlink(missing_ok=True)
             continue
-        written.append(_save(table, folder / f"{name}.csv"))
-        if drawable:
+        written.append(_save(table, folder / f"{stem}.csv"))
+        if not drawable:
+            continue
+        try:
             made = spec(name, table, look)
-            for kind in kinds:
-                path = folder / f"{name}.{kind}"
-                path.write_bytes(image(made, kind))
-                written.append(path)
+            images = [(kind, image(made, kind)) for kind in kinds]
+        except Exception as error:
+            found[name] = Failed(_failure(error))
+            continue
+        written += [replaced(folder / f"{stem}.{kind}", data) for kind, data in images]
     return written
 
 
+def replaced(path: Path, data: bytes) -> Path:
+    """Write a file as a whole or not at all."""
+    fresh = path.with_name(f"{path.name}.tmp")
+    try:
+        fresh.write_bytes(data)
+        os.replace(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
+    return path
+
+
 def _save(table: Table, path: Path) -> Path:
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(table.columns)
         rows = table.rows()

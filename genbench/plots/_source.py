@@ -145,10 +145,10 @@ def token_edges(low: int, high: int, most: int) -> Floats:
 
 
 def place(values: Floats | Ints, bins: Floats) -> Ints:
-    """The bin of each value, int64; every value lies inside the bins. Their width is one and the same."""
+    """The bin of each value, int64; what lies outside counts in the nearest. Their width is one and the same."""
     width = bins[1] - bins[0]
     found = ((values - bins[0]) * (1 / width) + 1e-9).astype(np.int64)
-    return np.asarray(np.minimum(found, bins.size - 2, out=found), dtype=np.int64)
+    return np.asarray(np.clip(found, 0, bins.size - 2, out=found), dtype=np.int64)
 
 
 def counted(count: int, noun: str) -> str:

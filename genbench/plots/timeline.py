@@ -60,6 +60,8 @@ def data(run: Run) -> Table:
         "from_s": np.concatenate([(start[at] - zero) / NS for _, at, start, _ in kept]),
         "to_s": np.concatenate([(end[at] - zero) / NS for _, at, _, end in kept]),
     }
+    if not columns["place"].size:
+        raise Nothing("every request that was sent ended at once")
     some = f"{rows.size} of {sent.size:,} requests, the first after the warm-up" if rows.size < sent.size else ""
     return Table(columns, some or (f"all {sent.size:,} requests" if sent.size > 1 else "the only request"))
 

@@ -63,14 +63,15 @@ class Drawn:
     data: dict[str, Any]
 
 
-def drawn(series: Sequence[tuple[str, Run]]) -> Drawn:
-    """All figures of a run, or of several in one."""
+def drawn(series: Sequence[tuple[str, Run]], tables: Mapping[str, Table | Nothing] | None = None) -> Drawn:
+    """All figures of a run, or of several in one; `tables` are their numbers where somebody has them already."""
     why = _draw.missing()
     if why:
         return Drawn(e("p", f"{why[0].upper()}{why[1:]}.", class_="nothing"), {})
     known = _draw.names()
     chosen = [name for name in ORDER if name in known] + [name for name in known if name not in ORDER]
-    found = _draw.tables(series, chosen)
+    numbers = _draw.tables(series, chosen) if tables is None else tables
+    found = {name: numbers[name] for name in chosen if name in numbers}
     specs: list[dict[str, Any]] = []
     places: list[Html] = []
     for name, table in found.items():
@@ -79,8 +80,12 @@ def drawn(series: Sequence[tuple[str, Run]]) -> Drawn:
         if isinstance(table, Nothing):
             places.append(_absent(title, str(table), wide))
             continue
+        try:
+            light, dark = _light_and_dark(name, table)
+        except Exception as error:  # one figure's fault is not the page's
+            places.append(_absent(title, f"this figure failed ({type(error).__name__})", wide))
+            continue
         places.append(_place(name, title, table.note, wide, len(specs)))
-        light, dark = _light_and_dark(name, table)
         specs.append({"name": name, "spec": light, "dark": list(differences(light, dark))})
     if not specs:
         reasons = "; ".join(dict.fromkeys(map(str, found.values())))

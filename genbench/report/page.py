@@ -10,11 +10,13 @@ What a server or a user wrote is text to this page and never markup, see `markup
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
 from genbench.metrics.summary import Run
+from genbench.plots import _draw
+from genbench.plots._figure import Nothing, Table
 from genbench.plots._look import DARK, LIGHT, Look
 from genbench.report import figures, numbers, setup, slowest, top
 from genbench.report.markup import Html, e, join, json_script, script, table
@@ -28,19 +30,20 @@ ICON = (
 )
 
 
-def write(run: Run, out: Path) -> list[Path]:
-    """Write `report.html` into the folder `out`."""
-    path = out / NAME
-    path.write_bytes(page([(out.name or "run", run)]).encode("utf-8", "replace"))
-    return [path]
+def write(series: Sequence[tuple[str, Run]], out: Path, tables: Mapping[str, Table | Nothing] | None = None) -> Path:
+    """Write `report.html` into the folder `out`, as a whole or not at all; arguments as for `page`."""
+    return _draw.replaced(out / NAME, page(series, tables).encode("utf-8", "replace"))
 
 
-def page(series: Sequence[tuple[str, Run]]) -> str:
-    """The page of a run, or of several by their names. Raises ValueError for none, or for two of one name."""
+def page(series: Sequence[tuple[str, Run]], tables: Mapping[str, Table | Nothing] | None = None) -> str:
+    """The page of a run, or of several by their names; `tables` are the figures' numbers where they are known already.
+
+    Raises ValueError for no run, or for two of one name.
+    """
     if not series:
         raise ValueError("a page needs at least one run")
     series = [(" ".join(name.split()), run) for name, run in series]  # Vega's expressions stumble over U+2028 in a name
-    drawn = figures.drawn(series)
+    drawn = figures.drawn(series, tables)
     title, body = _one(series[0][1], drawn) if len(series) == 1 else _several(series, drawn)
     return str(_document(title, body, drawn))
 

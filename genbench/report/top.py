@@ -202,6 +202,7 @@ def headlines(run: Run) -> list[Headline]:
     if run.header.get("endpoint_type") == "embeddings" or not (run.table.ok & run.table.streamed).any():
         embeddings = run.header.get("endpoint_type") == "embeddings"
         found = [_latency(summary, "request_latency", "p50"), _latency(summary, "request_latency", "p99")]
+        found = found[: 1 + (found[0] is not None and found[1] is not None and found[0].stat != found[1].stat)]
         names = ["request_throughput", "embedding_throughput" if embeddings else "output_token_throughput"]
         return [one for one in (*found, *(_rate(summary, name) for name in names)) if one is not None]
     between = next((key for key in ("tpot", "itl", "icl") if key in summary.metrics), "tpot")

@@ -140,7 +140,7 @@ def announce(prepared: Prepared) -> Iterator[str]:
         how = "all at once" if load.request_rate == float("inf") else f"Poisson arrivals at {load.request_rate:g} req/s"
         if load.concurrency is not None:
             how += f", at most {load.concurrency} at a time"
-    warmup = f"{load.warmup} warm-up requests first" if load.warmup else "no warm-up"
+    warmup = f"{load.warmup} warm-up request{'' if load.warmup == 1 else 's'} first" if load.warmup else "no warm-up"
     yield f"{how}; {prepared.ends}; {warmup}"
     inputs, outputs, count = expected_tokens(prepared.plan)
     sizes = (

@@ -107,6 +107,8 @@ def _folder(prepared: Prepared) -> Path:
     output, load = prepared.config.output, prepared.config.load
     if output.name is not None:
         name = output.name
+        if Path(name).name != name:
+            raise ConfigError(f"--name {name} is a path; give a plain name, and the folder with --artifact-dir")
     else:
         how = f"c{load.concurrency}" if load.request_rate is None else f"r{load.request_rate:g}"
         model = "".join(c if c.isalnum() or c in "-._" else "-" for c in prepared.found.facts.model).strip("-.")

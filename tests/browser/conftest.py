@@ -24,7 +24,7 @@ def chrome() -> Iterator[Chrome]:
 def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with streams, failures and promises, its server's texts hostile."""
     run = made.full(model=f"tiny {made.HOSTILE}")
-    return page.write(run, tmp_path_factory.mktemp("one"))[0]
+    return page.write([("run", run)], tmp_path_factory.mktemp("one"))
 
 
 @pytest.fixture(scope="session")
@@ -43,10 +43,10 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run without a request."""
-    return page.write(made.run([]), tmp_path_factory.mktemp("empty"))[0]
+    return page.write([("run", made.run([]))], tmp_path_factory.mktemp("empty"))
 
 
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Answers in one piece: half of the figures have nothing to draw."""
-    return page.write(made.run(made.whole(), made.header()), tmp_path_factory.mktemp("whole"))[0]
+    return page.write([("run", made.run(made.whole(), made.header()))], tmp_path_factory.mktemp("whole"))

@@ -51,7 +51,7 @@ def main() -> None:
     run = measured(given.seconds)
     given.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name, contextlib.closing(Chrome()) as chrome:
-        path = page.write(run, Path(name))[0]
+        path = page.write([("run", run)], Path(name))
         chrome.open(path, 1280, 1560)
         (given.folder / "report-light.png").write_bytes(chrome.picture())
         chrome.open(path, 1280, 1180, dark=True)

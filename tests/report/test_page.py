@@ -234,7 +234,7 @@ def test_what_a_server_or_a_user_wrote_is_text() -> None:
 
 def test_write_puts_one_file_into_the_folder(tmp_path: Path) -> None:
     found = made.run(made.failed(2), made.header(model="lone \ud800 surrogate"))
-    assert page.write(found, tmp_path) == [tmp_path / "report.html"]
+    assert page.write([("run", found)], tmp_path) == tmp_path / "report.html"
     assert "lone ? surrogate" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
