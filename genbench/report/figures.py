@@ -4,9 +4,13 @@ The drawing library is one script for all figures, taken from vl-convert: nothin
 says so in its place.
 """
 
+import contextlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from genbench import registry
@@ -193,8 +197,23 @@ def differences(one: Any, other: Any, path: tuple[str | int, ...] = ()) -> Itera
 
 @cache
 def library() -> str:
-    """The drawing library as one script: vega, vega-lite and vega-embed. Making it takes one to three seconds."""
+    """The drawing library as one script: vega, vega-lite and vega-embed.
+
+    Making it takes one to three seconds, so it is kept in the user's cache, one file for each version of vl-convert.
+    """
     import vl_convert
 
+    base = Path(os.environ.get("XDG_CACHE_HOME") or "")
+    folder = (base if base.is_absolute() else Path.home() / ".cache") / "genbench"
+    kept = folder / f"vega-of-vl-convert-{version('vl-convert-python')}.js"
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return _alone(kept.read_text(encoding="utf-8"))
     made = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs a second next time
+        folder.mkdir(parents=True, exist_ok=True)
+        _draw.replaced(kept, made.encode())
+    return _alone(made)
+
+
+def _alone(made: str) -> str:
     return f'"use strict";(() => {{{made}\n}})();'  # its names are short and would be everybody's

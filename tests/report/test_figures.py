@@ -1,4 +1,5 @@
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -140,3 +141,15 @@ def test_the_library_is_one_strict_script() -> None:
     assert source.startswith('"use strict";(() => {')
     assert "window.vegaEmbed" in source
     assert len(source) < 1_500_000
+
+
+def test_the_library_is_made_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    figures.library.cache_clear()
+    first = figures.library()
+    (kept,) = (tmp_path / "genbench").iterdir()
+    assert kept.read_text(encoding="utf-8") in first
+    kept.write_text("window.vegaEmbed = 'kept';", encoding="utf-8")
+    figures.library.cache_clear()
+    assert "'kept'" in figures.library()
+    figures.library.cache_clear()
