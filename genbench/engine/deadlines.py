@@ -21,7 +21,7 @@ GRAIN_NS = (1_000_000, 100_000_000)
 
 
 class Deadlines:
-    """`first_token_ns` decodes and tells; `give_up` ends an exchange. A limit of None never comes.
+    """`token_of` decodes and says when the first token came; `give_up` ends an exchange. A limit of None never comes.
 
     `guarded` calls what may raise, and ends the run in order if it does.
     """

@@ -33,7 +33,7 @@ class Watch:
         self._pacer = Pacer(loop, poller, self._sample, exact=False)
         self._lags = array.array("q")
         self._worst = 0
-        self._series: dict[str, list[float]] = {"t_ns": [], "cpu_pct": [], "cpu_wait_pct": [], "loop_lag_max_ns": []}
+        self.series: dict[str, list[float]] = {"t_ns": [], "cpu_pct": [], "cpu_wait_pct": [], "loop_lag_max_ns": []}
         self._start = self._last = (0, 0.0, 0.0)  # time, CPU and waiting seconds
         self._due_ns = 0
         self._collected_bytes = 0
@@ -65,10 +65,10 @@ class Watch:
         seconds = (now[0] - self._last[0]) / 1e9
         if seconds <= 0:
             return
-        self._series["t_ns"].append(now[0])
-        self._series["cpu_pct"].append(round(100 * (now[1] - self._last[1]) / seconds, 1))
-        self._series["cpu_wait_pct"].append(round(100 * (now[2] - self._last[2]) / seconds, 1))
-        self._series["loop_lag_max_ns"].append(self._worst)
+        self.series["t_ns"].append(now[0])
+        self.series["cpu_pct"].append(round(100 * (now[1] - self._last[1]) / seconds, 1))
+        self.series["cpu_wait_pct"].append(round(100 * (now[2] - self._last[2]) / seconds, 1))
+        self.series["loop_lag_max_ns"].append(self._worst)
         self._worst = 0
         self._last = now
 
@@ -91,7 +91,7 @@ class Watch:
             "gc_collections": len(self._collections),
             "gc_pause_max_ns": max(self._collections, default=0),
             "peak_rss_bytes": peak_rss_bytes(),
-            "series": self._series,
+            "series": self.series,
         }
         if self._lags:
             p50, p90, p99 = (round(q) for q in np.percentile(np.frombuffer(self._lags, np.int64), (50, 90, 99)))

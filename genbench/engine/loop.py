@@ -70,7 +70,6 @@ class Engine:
         self._watch = watch
         self._rules = rules = rules or Rules()
         self._health = Watch(loop, poller)
-        self._series: dict[str, list[float]] = {}
         self._deadlines = Deadlines(
             loop, rules.first_token_ns, rules.total_ns, decoding.first_token_ns, transport.cancel, self._guarded
         )
@@ -102,7 +101,6 @@ class Engine:
         gc.disable()
         try:
             self._health.start()
-            self._series = self._health.facts()["series"]  # the one the watch goes on filling
             self._start_ns = self._changed_ns = now_ns()
             self._later(TICK_S, self._tick)
             if self._schedule.offset_ns is None:
@@ -356,7 +354,7 @@ class Engine:
             self._later(REFILL_PAUSE_S, self._refill)
 
     def _snapshot(self, *, over: bool = False) -> Snapshot:
-        now, live, schedule, series = now_ns(), self._live, self._schedule, self._series
+        now, live, schedule, series = now_ns(), self._live, self._schedule, self._health.series
         measuring = self._measured_ns != MISSING
         elapsed = (now - self._measured_ns) / 1e9 if measuring else 0.0
         total = self._total - schedule.warmup if self._total < OPEN_ENDED else None
@@ -365,7 +363,7 @@ class Engine:
         if total and live.done and elapsed:
             by_count = (total - live.done) * elapsed / live.done
             left = by_count if left is None else min(left, by_count)
-        lags, shares = series.get("loop_lag_max_ns"), series.get("cpu_pct")
+        lags, shares = series["loop_lag_max_ns"], series["cpu_pct"]
         return Snapshot(
             elapsed_s=elapsed,
             duration_s=duration,

@@ -150,13 +150,13 @@ class Prober:
                 continue
             except (OSError, http.client.HTTPException) as error:
                 unanswered += 1
-                if "407" in str(error):
+                if self._proxy is not None and "407" in str(error):
                     raise ConfigError(PROXY_REFUSES) from error
                 if unanswered >= UNANSWERED and (not self._patient or time.monotonic() > self._until):
                     raise TargetError(f"{self.url.where} gives no HTTP answer ({error}); check the port") from error
                 self._pause(str(error))
                 continue
-            if record.status == 407:
+            if self._proxy is not None and record.status == 407:
                 raise ConfigError(PROXY_REFUSES)
             if record.status not in (*RETRIED, *(GATEWAY if self._patient else ())):
                 return record, seconds

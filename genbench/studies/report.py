@@ -15,7 +15,6 @@ from genbench.records import open_table, read_header
 from genbench.report import page as html
 
 FORMATS = ("json", "csv", "markdown")
-IMAGES = ("png", "svg")
 Series = Sequence[tuple[str, Run]]
 
 
