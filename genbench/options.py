@@ -119,26 +119,42 @@ class Target:
 class Workload:
     """What is sent."""
 
-    input_file: Annotated[
+    dataset: Annotated[
         str | None,
         Opt(
-            "JSON lines with text, prompt or messages; optional max_tokens",
-            metavar="FILE",
-            default="synthetic prompts",
-            aliases=("-i",),
+            "where prompts come from, like sharegpt:FILE, random or hf:NAME (genbench list datasets)",
+            metavar="NAME[:PATH]",
+            default="synthetic",
             front=True,
         ),
     ] = None
-    isl: Annotated[
-        int,
+    input_file: Annotated[
+        str | None,
+        Opt("short for --dataset jsonl:FILE", metavar="FILE", aliases=("-i",)),
+    ] = None
+    plan: Annotated[str | None, Opt("send exactly what `genbench plan` wrote", metavar="FILE")] = None
+    columns: Annotated[
+        str | None,
+        Opt("names of the file's columns, like 'prompt=question,output=answer'", metavar="MAP", default="by data set"),
+    ] = None
+    sampling: Annotated[
+        str,
         Opt(
-            "input tokens of a synthetic prompt",
+            "order of a file's rows: sequential, shuffle (each once, then again), random (with repeats)",
+            metavar="HOW",
+            choices=("sequential", "shuffle", "random"),
+        ),
+    ] = "sequential"
+    isl: Annotated[
+        str,
+        Opt(
+            "input tokens of a synthetic prompt: N, LOW-HIGH (uniform), normal:MEAN,STDDEV or lognormal:MEAN,STDDEV",
             unit="tokens",
-            at_least=1,
+            metavar="LENGTH",
             front=True,
             habits=("--synthetic-input-tokens-mean", "--random-input-len"),
         ),
-    ] = 550
+    ] = "550"
     isl_stddev: Annotated[
         float,
         Opt(
@@ -149,20 +165,90 @@ class Workload:
         ),
     ] = 0.0
     osl: Annotated[
-        int | None,
+        str | None,
         Opt(
-            "output tokens to ask for; none: the model decides",
+            "output tokens to ask for, written like --isl; none: the model decides",
             unit="tokens",
-            at_least=1,
+            metavar="LENGTH",
             front=True,
-            default="128; the file's own with --input-file",
+            default="128; the file's own with a file",
             habits=("--output-tokens-mean", "--random-output-len"),
         ),
-    ] = 128
+    ] = "128"
     osl_stddev: Annotated[
         float,
         Opt("standard deviation of the output length", unit="tokens", at_least=0, habits=("--output-tokens-stddev",)),
     ] = 0.0
+    isl_osl: Annotated[
+        str | None,
+        Opt("pairs of lengths with their shares, like '128:32@40,2048:256@60'", metavar="PAIRS"),
+    ] = None
+    min_isl: Annotated[int | None, Opt("leave out shorter inputs (needs --tokenizer)", unit="tokens", at_least=1)] = (
+        None
+    )
+    max_isl: Annotated[int | None, Opt("leave out longer inputs (needs --tokenizer)", unit="tokens", at_least=1)] = None
+    max_osl: Annotated[int | None, Opt("ask for at most so many output tokens", unit="tokens", at_least=1)] = None
+    max_model_len: Annotated[
+        int | None,
+        Opt("what input and output may come to together", unit="tokens", at_least=1, default="the server's"),
+    ] = None
+    on_too_long: Annotated[
+        str,
+        Opt(
+            "a prompt beyond the model's length: skip, truncate or fail",
+            metavar="WHAT",
+            choices=("skip", "truncate", "fail"),
+        ),
+    ] = "skip"
+    system_prompt: Annotated[
+        str | None, Opt("system message in front of every conversation", metavar="TEXT|@FILE", default="none")
+    ] = None
+    apply_chat_template: Annotated[
+        bool, Opt("completions: put prompts through the chat template of --tokenizer first")
+    ] = False
+    shared_prefix_tokens: Annotated[
+        int,
+        Opt(
+            "tokens that prompts begin with and share, on top of their own",
+            unit="tokens",
+            at_least=0,
+            habits=("--prefix-prompt-length", "--random-prefix-len"),
+        ),
+    ] = 0
+    num_prefixes: Annotated[
+        int, Opt("different shared prefixes", metavar="N", at_least=1, habits=("--num-prefix-prompts",))
+    ] = 1
+    prefix_distribution: Annotated[
+        str,
+        Opt(
+            "how often each prefix is taken: uniform or zipf (the k-th 1/k as often)",
+            metavar="HOW",
+            choices=("uniform", "zipf"),
+        ),
+    ] = "uniform"
+    turns: Annotated[
+        str | None,
+        Opt(
+            "turns of a conversation: a LENGTH for synthetic ones, all or the first N of a file's",
+            metavar="N|all",
+            default="1; all where a jsonl line has turns",
+        ),
+    ] = None
+    think_time_s: Annotated[
+        float | None,
+        Opt("wait between an answer and the next turn", unit="s", at_least=0, default="the file's, else 0"),
+    ] = None
+    think_time_stddev_s: Annotated[float, Opt("its standard deviation (normal, cut at 0)", unit="s", at_least=0)] = 0.0
+    history: Annotated[
+        str,
+        Opt(
+            "what later turns repeat as the assistant's words: the server's own answers, or the dataset's",
+            metavar="WHOSE",
+            choices=("server", "dataset"),
+            default="server; dataset where it has answers",
+        ),
+    ] = ""
+    session_connection: Annotated[bool, Opt("keep each conversation on one connection of its own")] = False
     batch_size: Annotated[int, Opt("inputs per embeddings request", unit="inputs", at_least=1, habits=("-b",))] = 1
     ignore_eos: Annotated[
         bool | None,
@@ -203,8 +289,29 @@ class Load:
     ] = None
     request_rate: Annotated[
         float | None,
-        Opt("Poisson arrivals per second; inf: all at once", unit="req/s", above=0, front=True, aliases=("-r",)),
+        Opt("arrivals per second, Poisson; inf: all at once", unit="req/s", above=0, front=True, aliases=("-r",)),
     ] = None
+    arrival: Annotated[
+        str | None,
+        Opt(
+            "how they arrive: poisson, constant, gamma, trace (the data set's own times), or a file of your own",
+            metavar="NAME",
+            default="poisson",
+            habits=("--arrival-pattern", "--request-rate-mode"),
+        ),
+    ] = None
+    burstiness: Annotated[
+        float | None,
+        Opt("shape of gamma arrivals: below 1 burstier than Poisson, above 1 more even", above=0, default="1"),
+    ] = None
+    ramp: Annotated[str | None, Opt("a rate that rises (or falls) evenly, like 1:50:60s", metavar="FROM:TO:TIME")] = (
+        None
+    )
+    stages: Annotated[str | None, Opt("one rate after the other, like '5@30s,20@60s'", metavar="RATE@TIME,...")] = None
+    speed: Annotated[
+        float | None, Opt("replay a trace so many times as fast (means --arrival trace)", above=0, default="1")
+    ] = None
+    ramp_up_s: Annotated[float, Opt("closed loop: open the slots evenly over this time", unit="s", at_least=0)] = 0.0
     request_count: Annotated[
         int | None,
         Opt(
@@ -229,6 +336,14 @@ class Load:
             front=True,
             default="min(concurrency, 32); 10 with a rate",
             habits=("--warmup-request-count", "--num-warmups"),
+        ),
+    ] = None
+    until_ci: Annotated[
+        str | None,
+        Opt(
+            "stop when a 95 % interval is narrow enough, like 'ttft.p95:5%' (within 5 % of the value to either side)",
+            metavar="METRIC.STAT:P%",
+            default="never",
         ),
     ] = None
     grace_s: Annotated[float, Opt("wait so long for what is in flight when the time is up", unit="s", at_least=0)] = (

@@ -7,7 +7,7 @@ Rules
   are made once per token: named tuples, at a third of a frozen dataclass's cost.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -93,20 +93,27 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One piece of work before it is salted: `messages`, `prompt` or `texts` (embeddings), whichever is there.
+    """One piece of work before it is salted: `messages`, `prompt`, `texts` (embeddings) or `token_ids`, whichever is
+    there.
 
     `isl` is the wanted number of content tokens (-1: the source does not say), `osl` the wanted output tokens (None:
-    the model decides).
+    the model decides). The turns of a conversation follow each other, with the same `session` and `turn` 0, 1, ...;
+    each holds what is new in it (the user's words), `answer` is what the data set's assistant said to them and
+    `think_ns` the wait between the end of the answer before and this turn. `at_ns` is the moment a trace has for it,
+    from the trace's own zero.
     """
 
     messages: tuple[Mapping[str, Any], ...] = ()
     prompt: str = ""
     texts: tuple[str, ...] = ()
+    token_ids: tuple[int, ...] = ()
     isl: int = MISSING
     osl: int | None = None
     session: int = MISSING
     turn: int = 0
     think_ns: int = 0
+    answer: str = ""
+    at_ns: int = MISSING
     tag: str = ""
 
 
@@ -115,7 +122,8 @@ class Request:
     """A sample made ready to send: the exact bytes of the body.
 
     `isl_tokenizer` is the content's length by the client's own tokenizer, salt included; `choices` the answers asked
-    for.
+    for. `then` makes the conversation's next turn from the answer to this one (None: this is the last); it looks at the
+    answer only where `needs_answer`. The next turn leaves `sample.think_ns` (its own) after the end of this one.
     """
 
     index: int
@@ -125,6 +133,8 @@ class Request:
     phase: Phase = Phase.MEASURED
     isl_tokenizer: int = MISSING
     choices: int = 1
+    then: "Callable[[str], Request] | None" = None
+    needs_answer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +143,9 @@ class Schedule:
 
     Open loop: `offset_ns` int64[n], non-decreasing from the start, and `concurrency` a cap or None. Closed loop:
     `offset_ns` None and `concurrency` requests in flight at any moment. `duration_ns` ends the measured phase (None:
-    when the plan is used up); `warmup` is the number of requests at the front that are not measured.
+    when the plan is used up); `warmup` is the number of requests at the front that are not measured. `ramp_up_ns`: the
+    slots of a closed loop open evenly over so long. `even` False: the load changes by design (a ramp, stages, a trace),
+    so there is no steady window. With conversations all of this is about their first turns.
     """
 
     offset_ns: "np.ndarray[Any, np.dtype[np.int64]] | None"
@@ -141,10 +153,15 @@ class Schedule:
     duration_ns: int | None
     warmup: int
     grace_ns: int
+    ramp_up_ns: int = 0
+    even: bool = True
 
 
 class Requests(Protocol):
-    """The plan's requests, built some way ahead of the one being sent; each is asked for once."""
+    """The plan's requests, built some way ahead of the one being sent; each is asked for once.
+
+    With conversations these are their first turns; `Request.index` counts every turn, so it leaves gaps.
+    """
 
     def __len__(self) -> int:
         """How many there are; OPEN_ENDED when only time limits the run."""
