@@ -5,12 +5,12 @@ refines is left out, and so is a steady figure within 5 % of the whole run's. Wh
 p75 goes first, then the intervals (there from 120 columns on), p90, min, max, p95, avg.
 """
 
-import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from genbench import loads
 from genbench.metrics.definitions import METRICS, by_key
 from genbench.metrics.summary import LIMITED, Run
 from genbench.metrics.verdict import INVALID
@@ -265,14 +265,7 @@ def _titles(run: Run) -> tuple[str, str]:
     target, load = _part(config, "target"), _part(config, "load")
     model = run.header.get("model") or target.get("model")
     words = ["genbench", str(model or ""), str(run.header.get("endpoint_type") or "")]
-    rate = load.get("request_rate")
-    if rate is not None:
-        finite = isinstance(rate, float | int) and math.isfinite(rate)
-        words.append(f"{rate:g} req/s" if finite else "all at once")
-    if load.get("concurrency") is not None:
-        words.append(
-            f"concurrency {load['concurrency']}" if rate is None else f"at most {load['concurrency']} at a time"
-        )
+    words += loads.title(load)
     if run.summary.simulated:
         words.append("SIMULATED")
     if run.summary.interrupted:

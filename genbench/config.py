@@ -1,11 +1,10 @@
 """A profile and the command line become a checked RunConfig; holds no defaults of its own.
 
-`load` reads what was given, `resolve` fills in what depends on the rest (request count, warm-up, ...) and says which
-limits hold. To a user every option has one flat name, the same on the command line and in a profile.
+`load` reads what was given; `genbench.resolve` fills in what depends on the rest. To a user every option has one flat
+name, the same on the command line and in a profile.
 """
 
 import math
-import os
 import re
 import shlex
 import types
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from genbench.errors import ConfigError
-from genbench.options import Limits, Load, Opt, RunConfig, Target, Workload, seconds
+from genbench.options import Opt, RunConfig, seconds
 
 STREAMED = ("chat", "completions")
 SECRET_NAME = r"[^=&:]*(?:key|token|secret|signature|password|auth)|sig|code"
@@ -36,7 +35,9 @@ OTHERS_NAMES = {
     "--backend": "--backend openai-chat is --endpoint-type chat here, --backend openai is --endpoint-type completions",
     "--host": "--host and --port are one option here: --url http://HOST:PORT",
     "--port": "--host and --port are one option here: --url http://HOST:PORT",
-    "--dataset-name": "--dataset-name is not there yet: give --input-file, or --isl and --osl for synthetic prompts",
+    "--dataset-name": "--dataset-name and --dataset-path are one here: --dataset sharegpt:FILE, or --dataset random",
+    "--dataset-path": "--dataset-name and --dataset-path are one here: --dataset sharegpt:FILE, or --dataset random",
+    "--conversation-turn-delay-mean": "--conversation-turn-delay-mean 500 (ms) is --think-time 500ms here",
     "--percentile-metrics": "--percentile-metrics is not needed: every metric is shown with its percentiles",
     "--save-result": "--save-result is not needed: every run is saved, see --artifact-dir",
     "--measurement-interval": "--measurement-interval is --duration here, in seconds: 10000 (ms) is --duration 10s",
@@ -213,100 +214,6 @@ def _read_profile(name: str) -> dict[str, Any]:
     return found
 
 
-# -- what depends on the rest -----------------------------------------------------------------------------------------
-
-
-def resolve(given: Given) -> tuple[RunConfig, str]:
-    """Fill in what was not named; returns the config and one sentence on what ends the run."""
-    config, named = given.config, given.named
-    target = _target(config.target)
-    _limits(config.limits, target)
-    load, ends = _load(config.load)
-    workload = _workload(config.workload, named, target)
-    return replace(config, target=target, load=load, workload=workload), ends
-
-
-def _target(target: Target) -> Target:
-    url = target.url
-    if not url and any(getattr(target, name) is not None for name in MEANS_LOCAL):
-        url = (LOCAL_DEFAULT,)
-    stream = target.stream
-    if target.endpoint_type == "embeddings":
-        stream = False
-    elif stream is None:
-        stream = True
-    api_key = target.api_key
-    if api_key is None and url:
-        api_key = os.environ.get("OPENAI_API_KEY") or None
-    if api_key is not None:
-        api_key = api_key.strip()  # a key from a mounted file ends in a newline
-    return replace(target, url=url, stream=stream, api_key=api_key)
-
-
-def _limits(limits: Limits, target: Target) -> None:
-    if limits.timeout_first_token_s is not None and not target.stream:
-        raise ConfigError("--timeout-first-token needs a stream; use --timeout-total")
-    if limits.stop_after_errors is not None:
-        error_limit(limits.stop_after_errors)
-
-
-def error_limit(text: str) -> tuple[int | None, float | None]:
-    """(count, percent) of '20' or '5%': one of them is None. Raises ConfigError."""
-    number = text.strip().removesuffix("%")
-    try:
-        value = float(number) if text.strip().endswith("%") else int(number)
-    except ValueError:
-        value = -1
-    if text.strip().endswith("%") and 0 < value <= 100:
-        return None, value
-    if isinstance(value, int) and value >= 1:
-        return value, None
-    raise ConfigError(f"--stop-after-errors {text}: must be a number of requests like 20 or a share like 5%")
-
-
-def _load(load: Load) -> tuple[Load, str]:
-    concurrency = load.concurrency
-    if load.request_rate is None and concurrency is None:
-        concurrency = 1
-    count, duration = load.request_count, load.duration_s
-    if count is None and duration is None:
-        count, duration = max(100, 10 * (concurrency or 1)), 60.0
-        ends = f"{count} requests or {duration:g} s, whichever comes first"
-    elif count is not None and duration is not None:
-        ends = f"{count} requests or {duration:g} s, whichever comes first"
-    else:
-        ends = f"{count} requests" if count is not None else f"{duration:g} s"
-    if load.request_rate == math.inf and load.request_count is None:
-        if duration is not None and load.duration_s is not None:
-            raise ConfigError("--request-rate inf sends everything at once; say how much with --request-count")
-        duration = None
-        ends = f"{count} requests"
-    warmup = load.warmup
-    if warmup is None:
-        warmup = 10 if load.request_rate is not None else min(concurrency or 1, 32)
-    if load.request_rate == math.inf and load.warmup is None:
-        warmup = 0  # there is no "before" when everything leaves at once
-    return replace(load, concurrency=concurrency, request_count=count, duration_s=duration, warmup=warmup), ends
-
-
-def _workload(workload: Workload, named: frozenset[str], target: Target) -> Workload:
-    osl = workload.osl
-    if workload.input_file is not None and "osl" not in named:
-        osl = None
-    if target.endpoint_type == "embeddings":
-        osl = None
-    ignore_eos = workload.ignore_eos
-    if ignore_eos is None and (workload.input_file is not None or osl is None):
-        ignore_eos = False  # None is left for "try it in the preflight"
-    if workload.input_file is not None and "isl" in named:
-        raise ConfigError("--isl is the length of synthetic prompts; leave it out with --input-file")
-    if workload.batch_size > 1 and target.endpoint_type != "embeddings":
-        raise ConfigError(f"--batch-size {workload.batch_size} is for embeddings; use --endpoint-type embeddings")
-    if workload.ignore_eos and osl is None:
-        raise ConfigError("--ignore-eos needs an output length; give --osl N")
-    return replace(workload, osl=osl, ignore_eos=ignore_eos)
-
-
 def public_url(url: str) -> str:
     """A URL without what may be a secret: user and password, and query values whose name sounds like one."""
     url = re.sub(r"(?<=//)[^?#]*@", "***@", url)
@@ -376,13 +283,3 @@ def command_line(named: Mapping[str, Any], profiles: Sequence[str]) -> list[str]
 def quoted(words: list[str]) -> list[str]:
     """Words as a shell takes them; a variable stays one."""
     return [word if word.startswith("$") else shlex.quote(word) for word in words]
-
-
-def demo(given: Given) -> Given:
-    """Without a server and without a load it is a demonstration: a quick look, some seconds long."""
-    load = {"concurrency": DEMO_STREAMS, "request_count": DEMO_REQUESTS}
-    says_load = {"request_rate", "duration_s", *load} & given.named
-    if resolve(given)[0].target.url or says_load:
-        return given
-    workload = given.config.workload if "osl" in given.named else replace(given.config.workload, osl=DEMO_OSL)
-    return Given(replace(given.config, load=replace(given.config.load, **load), workload=workload), given.named)

@@ -216,7 +216,13 @@ class Workload:
         ),
     ] = 0
     num_prefixes: Annotated[
-        int, Opt("different shared prefixes", metavar="N", at_least=1, habits=("--num-prefix-prompts",))
+        int,
+        Opt(
+            "different shared prefixes",
+            metavar="N",
+            at_least=1,
+            habits=("--num-prefix-prompts", "--prefix-prompt-pool-size"),
+        ),
     ] = 1
     prefix_distribution: Annotated[
         str,
@@ -231,6 +237,7 @@ class Workload:
         Opt(
             "turns of a conversation: a LENGTH for synthetic ones, all or the first N of a file's",
             metavar="N|all",
+            habits=("--conversation-turn-mean", "--session-turns-mean"),
             default="1; all where a jsonl line has turns",
         ),
     ] = None

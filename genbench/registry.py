@@ -33,7 +33,8 @@ def load(package: str, name: str) -> Any:
     Raises ConfigError when there is no such name, file or module; the message lists the built-in names.
     """
     known = names(package)
-    if name in known:
+    if name.replace("-", "_") in known:
+        name = name.replace("-", "_")
         return importlib.import_module(f"genbench.{package}.{name}")
     spec, _, attr = name.partition(":")
     if spec.endswith(".py"):

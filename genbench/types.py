@@ -181,7 +181,8 @@ class Plan:
     """What a run sends, fixed before the clock starts.
 
     `requests` makes its items ahead of their use, always the same ones for the same seed and salt.
-    `dataset_sha256` is over the samples before the salt: what comparisons use.
+    `dataset_sha256` is over the samples before the salt: what comparisons use. `notes` says what is known so far: what
+    was left out, used twice or not of the exact length.
     """
 
     requests: "Requests"
@@ -189,7 +190,7 @@ class Plan:
     seed: int
     salt: str
     dataset_sha256: str
-    notes: tuple[str, ...] = ()
+    notes: "Callable[[], tuple[str, ...]]" = tuple
 
 
 @dataclass(slots=True)

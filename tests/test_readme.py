@@ -13,6 +13,7 @@ from genbench.cli import options
 from genbench.cli.app import app
 from genbench.metrics import slo
 from genbench.metrics.definitions import by_key
+from genbench.resolve import resolve
 from genbench.simulator.__main__ import parser
 from tests.runs import Runner
 
@@ -47,7 +48,7 @@ def check(line: str) -> None:
     except click.exceptions.Exit:  # --help
         return
     if name == "profile":
-        resolved, _ = config.resolve(config.load(options.named(context.params), context.params["config"]))
+        resolved, _ = resolve(config.load(options.named(context.params), context.params["config"]))
         for rule in resolved.slo:
             slo.parse(rule)
 

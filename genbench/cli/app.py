@@ -15,10 +15,12 @@ from genbench.errors import GenbenchError
 
 COMMANDS = {
     "profile": "measure a server, or the embedded engine when no server is named",
+    "plan": "write what a run would send, byte for byte, to send it to several servers",
+    "dataset": "show what a data set holds, sending nothing",
     "report": "rebuild every number and file of a run from its records",
     "calibrate": "measure this client against the embedded engine: its error and its ceiling on this machine",
     "simulate": "serve the embedded engine by itself",
-    "list": "show the profiles and endpoint kinds there are",
+    "list": "show what there is to choose from: profiles, endpoints, datasets, arrivals",
 }
 EXAMPLES = """\
 Examples:

@@ -96,12 +96,20 @@ def _help_all(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 
 
 class Profile(click.Command):
-    """A command whose help has two pages."""
+    """A command whose help has two pages: the options of a run, those of the sections it `SHOWN`s, its own `FIRST`."""
+
+    FIRST: tuple[tuple[str, str], ...] = ()
+    SHOWN: tuple[str, ...] = tuple(SECTIONS)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The first page, or everything by section."""
         everything = ctx.meta.get("help_all", False)
+        if self.FIRST:
+            with formatter.section("This command"):
+                formatter.write_dl(self.FIRST, col_max=34)
         for section, title in SECTIONS.items():
+            if section not in self.SHOWN:
+                continue
             rows = [row(field) for field in options() if field.section == section and (everything or field.opt.front)]
             if section == "":
                 rows.insert(

@@ -8,6 +8,7 @@ import click
 from genbench import config
 from genbench.cli import options, screen
 from genbench.cli.app import EXAMPLES
+from genbench.resolve import demo
 
 if TYPE_CHECKING:
     from genbench.metrics.summary import Run
@@ -28,7 +29,7 @@ def run(**values: Any) -> int:
     """
     named = options.named(values)
     profiles = values["config"]
-    given = config.demo(config.load(named, profiles))
+    given = demo(config.load(named, profiles))
     from genbench.studies.profile import profile
 
     says = screen.make(given.config.output)

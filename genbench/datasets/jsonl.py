@@ -1,66 +1,110 @@
-"""Lines of JSON: {"prompt": ...}, {"text": ...} or {"messages": [...]}, each with an optional "max_tokens"."""
+"""Lines of JSON: {"prompt": ...}, {"text": ...}, {"messages": [...]} or {"turns": [...]}, optional "max_tokens"."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import orjson
 
+from genbench.datasets._rows import Row, shown
+from genbench.datasets._samples import Asked, Timeline, Turn
 from genbench.errors import DatasetError
-from genbench.types import Sample
+from genbench.types import MISSING, Sample
+
+TIME = "timestamp"
+FORMS = "give a non-empty 'prompt', 'text' or 'messages', or name a column with --columns prompt=NAME"
 
 
 def load(options: Mapping[str, Any], rng: np.random.Generator) -> Iterator[Sample]:
-    """Yield the file's samples once, in order.
+    """Yield the file's samples once. Each row is a request or, with "turns", a conversation of all its turns.
 
-    options: `path`; `osl` for lines without max_tokens (None: the model decides); `texts` true for embeddings, then
-    `batch_size` lines make one sample. Raises DatasetError naming the line for anything that is not such an object.
+    A turn is {"prompt": ..., "answer"?: ..., "max_tokens"?: ..., "think_s"?: ...}. "timestamp" is in seconds; `at_ns`
+    counts from the first row's. Raises DatasetError naming line and field for anything else.
     """
-    path = options["path"]
-    found: list[str] = []
-    try:
-        with open(path, "rb") as file:
-            for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                sample = _sample(line, f"{path} line {number}", options)
-                if not options.get("texts"):
-                    yield sample
-                    continue
-                found.append(sample.prompt)
-                if len(found) == options["batch_size"]:
-                    yield Sample(texts=tuple(found))
-                    found = []
-    except OSError as error:
-        raise DatasetError(f"--input-file {path}: {(error.strerror or str(error)).lower()}; check the path") from error
-    if found:
-        yield Sample(texts=tuple(found))
+    asked = Asked(options, rng, {"messages": "messages", "osl": "max_tokens"})
+    yield from asked.batched(_samples(asked))
 
 
-def _sample(line: bytes, where: str, options: Mapping[str, Any]) -> Sample:
-    try:
-        item = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        raise DatasetError(f"{where} is not JSON ({error}); each line must be one JSON object") from error
-    if not isinstance(item, dict):
-        raise DatasetError(
-            f"{where} is no JSON object; give {{'prompt': ...}}, {{'text': ...}} or {{'messages': [...]}}"
-        )
-    osl = item.get("max_tokens", options["osl"])
-    if osl is not None and (not isinstance(osl, int) or isinstance(osl, bool) or osl < 1):
-        raise DatasetError(f"{where}: max_tokens {osl!r} is no positive number; correct it or leave it out")
-    messages = item.get("messages")
-    if messages is not None:
-        if options.get("texts") or not options.get("chat"):
-            raise DatasetError(f"{where} has messages, which only chat takes; use --endpoint-type chat")
+def _samples(asked: Asked) -> Iterator[Sample]:
+    timeline = Timeline(asked, TIME)
+    for row in asked.rows():
+        time_ns = _time_ns(row, needed=asked.replay)
+        at_ns = MISSING if time_ns is None else timeline.at_ns(row, time_ns)
+        for sample in _of_row(row, asked):
+            yield sample if at_ns == MISSING or sample.turn else replace(sample, at_ns=at_ns)
+
+
+def _of_row(row: Row, asked: Asked) -> Iterator[Sample]:
+    if "turns" in row.values and not asked.named.keys() & {"prompt", "text", "messages"}:
+        if asked.texts:
+            raise DatasetError(f"{row.where} has turns, which embeddings do not take; give a non-empty 'text'")
+        yield from asked.conversation(_turns(row))
+        return
+    own = asked.own(row)
+    column = asked.columns["messages"]
+    if row.values.get(column) is not None:
+        if asked.texts or not asked.chat:
+            raise DatasetError(f"{row.where} has messages, which only chat takes; use --endpoint-type chat")
+        messages = row.values[column]
         if (
             not isinstance(messages, list)
             or not messages
             or not all(isinstance(m, dict) and "role" in m for m in messages)
         ):
-            raise DatasetError(f"{where}: messages must be a non-empty list of objects with a role")
-        return Sample(messages=tuple(messages), osl=osl)
-    text = item.get("prompt", item.get("text"))
-    if not isinstance(text, str) or not text:
-        raise DatasetError(f"{where} has no text; give a non-empty 'prompt', 'text' or 'messages'")
-    return Sample(prompt=text, osl=osl)
+            raise DatasetError(f"{row.where}: {column} must be a non-empty list of objects with a role")
+        answer = asked.column(row, "output")
+        yield Sample(messages=tuple(messages), osl=asked.osl(own, answer))
+        return
+    yield asked.request(_words(row, asked), asked.column(row, "system"), own=own, answer=asked.column(row, "output"))
+
+
+def _words(row: Row, asked: Asked) -> str:
+    named = asked.named.get("prompt") or asked.named.get("text")
+    column = named or next((name for name in ("prompt", "text") if name in row.values), None)
+    if column is None and row.source.tabular:
+        column = "prompt"  # which is not there: the message has the columns that are
+    text = row.text(column, "prompt") if column else ""
+    if text:
+        return text
+    raise DatasetError(f"{row.where} has no text{f' in {named!r}' if named else ''}; {FORMS}")
+
+
+def _turns(row: Row) -> list[Turn]:
+    turns = row.values["turns"]
+    if not isinstance(turns, list) or not turns:
+        raise DatasetError(f"{row.where}: turns must be a non-empty list of objects with a prompt")
+    return [_turn(row, k, turn) for k, turn in enumerate(turns)]
+
+
+def _turn(row: Row, k: int, turn: Any) -> Turn:
+    where = f"{row.where}: turn {k + 1}"
+    if not isinstance(turn, dict):
+        raise DatasetError(f"{where} is {shown(turn)}, expected an object with a prompt")
+    prompt, answer = turn.get("prompt"), turn.get("answer") or ""
+    if not isinstance(prompt, str) or not prompt:
+        raise DatasetError(f"{where} has no text; give a non-empty 'prompt'")
+    if not isinstance(answer, str):
+        raise DatasetError(f"{where}: 'answer' is {shown(answer)}, expected text")
+    osl = row._replace(values=turn).whole("max_tokens")
+    think_s = turn.get("think_s") or 0.0
+    if not isinstance(think_s, int | float) or isinstance(think_s, bool) or think_s < 0:
+        raise DatasetError(f"{where}: think_s {think_s!r} is no time in seconds; correct it or leave it out")
+    return Turn(prompt, answer, osl, round(think_s * 1e9))
+
+
+def _time_ns(row: Row, *, needed: bool) -> int | None:
+    """The row's timestamp in nanoseconds of its own clock, None where it has none."""
+    value = row.values.get(TIME)
+    if value is None:
+        if needed:
+            raise DatasetError(f"{row.where} has no {TIME}, which a replay needs; give it in seconds, or do not replay")
+        return None
+    seconds = value
+    if row.source.tabular and isinstance(value, str):
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = None
+    if isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 <= seconds < 1e10:
+        return round(seconds * 1e9)
+    raise DatasetError(f"{row.where}: {TIME} {value!r} is no number of seconds; correct it or leave it out")

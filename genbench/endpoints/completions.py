@@ -15,10 +15,10 @@ FRAMING = "sse"
 
 
 def build(sample: Sample, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Request body: the sample's prompt. Raises ConfigError for a sample that only has messages."""
+    """Request body: the sample's prompt, or its token ids. Raises ConfigError for a sample that only has messages."""
     if sample.messages and not sample.prompt:
         raise ConfigError("completions needs prompts, but this input has messages; use --endpoint-type chat")
-    return body(options, {"prompt": sample.prompt})
+    return body(options, {"prompt": list(sample.token_ids) or sample.prompt})
 
 
 def read(message: Mapping[str, Any]) -> list[Event]:

@@ -15,13 +15,15 @@ from genbench.datasets import synthetic
 from genbench.engine.prober import Prober
 from genbench.errors import ConfigError, GenbenchError, TargetError
 from genbench.options import RunConfig
-from genbench.plan import Facts, body_options
+from genbench.plan.facts import Facts, body_options
+from genbench.sources import synthetic_text
 from genbench.types import MISSING, Endpoint, Record, Sample
 
 TOKENS = 4
 SOME_WORDS = 128
 PATIENCE_NS = 1_000_000_000
 CUT_SHORT = 0.7  # all words cannot have so much less on average than some of them
+CONTEXT_FIELDS = ("max_model_len", "context_length", "max_context_length", "context_window")
 LENGTH_FIELDS = ("max_tokens", "max_completion_tokens", "min_tokens")
 CHARACTERS_OFF = 4  # a server that counts characters may add a few special tokens
 
@@ -47,14 +49,16 @@ def preflight(
 
     Raises TargetError (not reachable, not ready) or ConfigError (it refuses: wrong model, key or path).
     """
-    models = _models(prober)
+    listed = _listed(prober)
+    models = tuple(listed)
     model = config.target.model or (models[0] if models else None)
     if model is None:
         # Only now is it worth knowing whether anybody is there at all.
         record, _ = prober.ask(path, endpoint, _small(config), body_options(config, Facts("")))
         if record.status in (401, 403) or record.status >= 500:
             _judge(record, prober, path, "")
-        models = _models(prober)  # it may have been loading until now
+        listed = _listed(prober)  # it may have been loading until now
+        models = tuple(listed)
         if not models:
             raise ConfigError(f"{prober.url.where} lists no models at /v1/models; name one with --model")
         model = models[0]
@@ -79,18 +83,19 @@ def preflight(
         # Without a tokenizer the text twice tells how many tokens it has by itself.
         own = count(small) if count is not None else usage_of(f"{small} {small}") - record.isl_usage
         template = max(0, record.isl_usage - (own if own > 0 else len(small.split())))
-    if count is None and config.workload.input_file is None and record.isl_usage < 0:
+    synthetic = synthetic_text(config.workload.dataset)
+    if count is None and synthetic and record.isl_usage < 0:
         notes.append(
             "no usage from the server and no tokenizer: prompts have as many words as tokens were asked for,"
             " and tokens are not counted; name one with --tokenizer"
         )
-    elif count is None and config.workload.input_file is None:
+    elif count is None and synthetic:
         per_word, odd = _tokens_per_word(config, usage_of, template or 0)
         facts = replace(facts, tokens_per_word=per_word)
         notes += odd
     version = prober.get("/version")
     return Found(
-        facts=replace(facts, latency_s=seconds),
+        facts=replace(facts, latency_s=seconds, max_model_len=listed.get(model), template_tokens=template or 0),
         family=prober.family,
         sockaddr=prober.sockaddr,
         models=models,
@@ -108,13 +113,22 @@ def check_too(config: RunConfig, prober: Prober, path: str, endpoint: Endpoint, 
     """
     limit = None if config.target.endpoint_type == "embeddings" else TOKENS
     record, _ = prober.ask(path, endpoint, _small(config), _small_options(config, facts, limit))
-    _judge(record, prober, path, facts.model, _models(prober))
+    _judge(record, prober, path, facts.model, tuple(_listed(prober)))
 
 
-def _models(prober: Prober) -> tuple[str, ...]:
+def _listed(prober: Prober) -> dict[str, int | None]:
+    """The models at /v1/models, each with its context length where the server says it."""
     answer = prober.get("/v1/models")
     items = answer.get("data") if isinstance(answer, dict) else None
-    return tuple(str(item["id"]) for item in items or () if isinstance(item, dict) and "id" in item)
+    return {str(item["id"]): _context(item) for item in items or () if isinstance(item, dict) and "id" in item}
+
+
+def _context(item: dict[str, Any]) -> int | None:
+    """What a prompt and its answer may come to (vLLM, SGLang; others by the names they were seen to use)."""
+    for name in CONTEXT_FIELDS:
+        if isinstance(found := item.get(name), int) and found > 0:
+            return found
+    return None
 
 
 def _small_options(config: RunConfig, facts: Facts, limit: int | None) -> dict[str, Any]:

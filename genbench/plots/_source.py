@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from genbench import loads
 from genbench.metrics import steady
 from genbench.metrics.definitions import METRICS, MetricDef, Values
 from genbench.metrics.summary import Run
@@ -98,9 +99,7 @@ def phases(run: Run) -> tuple[Mark, ...]:
     found = [Mark("phase", first, 0.0, "warm-up")] if first < 0 else []
     if "steady_duration" in run.summary.run:
         load = part(run.header, "config", "load")
-        rate = load.get("request_rate")
-        is_open = isinstance(rate, int | float) and math.isfinite(rate)
-        window = steady.window(table, load.get("concurrency"), open_loop=is_open)
+        window = steady.window(table, load.get("concurrency"), open_loop=loads.scheduled(load))
         if window is not None:
             start, end = ((edge - zero) / NS for edge in window)
             around = (Mark("phase", 0.0, start, "ramp"), Mark("phase", end, last, "tail"))

@@ -6,12 +6,12 @@ highest that has enough stands in its place and says so. The fourth number is th
 delivered. Embeddings, answered in one piece, are given at p50 and p99, with answers and inputs per second.
 """
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from genbench import loads
 from genbench.block import block, number
 from genbench.metrics.definitions import by_key
 from genbench.metrics.summary import LIMITED, Run
@@ -59,15 +59,9 @@ def model(run: Run) -> str:
 def load(run: Run) -> str:
     """The load in words."""
     asked = part(run.header, "config", "load")
-    rate, cap, seconds = asked.get("request_rate"), asked.get("concurrency"), asked.get("duration_s")
-    words = []
-    if isinstance(rate, int | float):
-        words.append(f"Poisson arrivals, {rate:g} req/s" if math.isfinite(rate) else "all at once")
-        words += [f"at most {cap} at a time"] if cap is not None else []
-    elif cap is not None:
-        words.append(f"{cap} at a time")
-    words += [f"for {seconds:g} s"] if isinstance(seconds, int | float) else []
-    return ", ".join(words)
+    words, seconds = loads.sentence(asked), asked.get("duration_s")
+    timed = [f"for {seconds:g} s"] if isinstance(seconds, int | float) else []
+    return ", ".join([*([words] if words else []), *timed])
 
 
 def marks(summary: Summary) -> list[Html]:
@@ -124,15 +118,18 @@ def measured(summary: Summary) -> int:
 
 def _work(run: Run) -> str:
     work = part(run.header, "config", "workload")
-    if work.get("input_file"):
-        return f"requests from {work['input_file']}"
+    source = str(work.get("dataset") or work.get("input_file") or "synthetic")
     lengths = [
-        f"{work[key]:g}{f' ± {work[spread]:g}' if work.get(spread) else ''} {what}"
+        f"{work[key]}{f' ± {work[spread]:g}' if work.get(spread) else ''} {what}"
         for key, spread, what in (("isl", "isl_stddev", "tokens in"), ("osl", "osl_stddev", "out"))
-        if isinstance(work.get(key), int | float) and (key == "isl" or run.header.get("endpoint_type") != "embeddings")
+        if work.get(key) is not None and (key == "isl" or run.header.get("endpoint_type") != "embeddings")
     ]
+    lengths = [] if ":" in source else [f"{work['isl_osl']} tokens in:out"] if work.get("isl_osl") else lengths
+    shared = work.get("shared_prefix_tokens")
+    lengths += [f"{shared} shared in front"] if shared else []
+    lengths += [f"{work['turns']} turns"] if work.get("turns") else []
     together = [text.replace(" ", "\u00a0") for text in lengths]  # a line ends between them, not inside
-    return f"synthetic, {', '.join(together)}" if together else ""
+    return ", ".join([source, *together]) if work else ""
 
 
 def _stamps(header: Mapping[str, Any]) -> str:

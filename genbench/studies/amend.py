@@ -8,7 +8,7 @@ import orjson
 
 from genbench.decode import ResponseDecoder
 from genbench.options import Output
-from genbench.plan import BuiltRequests
+from genbench.plan.requests import BuiltRequests
 from genbench.records import RecordWriter
 from genbench.tokens import Tokenizer
 from genbench.types import Plan, Record

@@ -7,6 +7,7 @@ from importlib import metadata
 from typing import Any
 
 from genbench import __version__, config
+from genbench.plan.file import offsets_sha256
 from genbench.studies.prepare import Prepared
 
 PACKAGES = ("httptools", "numpy", "orjson", "scipy", "tokenizers", "uvloop")
@@ -27,6 +28,7 @@ def header(prepared: Prepared, command: list[str]) -> dict[str, Any]:
         "seed": plan.seed,
         "salt": plan.salt,
         "dataset_sha256": plan.dataset_sha256,
+        "offsets_sha256": offsets_sha256(plan.schedule),
         "clock": {"zero_unix_ns": time.time_ns() - time.perf_counter_ns(), "unit": "ns", "name": "CLOCK_MONOTONIC"},
         "preflight": {
             "models": list(prepared.found.models),

@@ -3,10 +3,14 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from genbench.errors import ConfigError
-from genbench.plan import BuiltRequests
+from genbench.plan.requests import BuiltRequests
 from genbench.studies.prepare import Prepared
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MAX_PREOPENED = 256
 SPARE_FILES = 64
@@ -33,10 +37,11 @@ def connections(prepared: Prepared, say: Callable[[str], None]) -> int:
     far = {address.sockaddr for address in prepared.addresses}
     over_tcp = all(not isinstance(sockaddr, str) for sockaddr in far)
     ports = _ports() * len(far) if over_tcp else files  # a unix socket needs none
-    if load.request_rate is None:
+    offsets = prepared.plan.schedule.offset_ns
+    if offsets is None:
         wanted = min(load.concurrency or 1, total)
     else:
-        guess = 2 * load.request_rate * prepared.found.facts.latency_s
+        guess = 2 * _rate(offsets) * prepared.found.facts.latency_s
         wanted = int(max(1, min(load.concurrency or MAX_PREOPENED, guess, MAX_PREOPENED, total, files, ports)))
     if files < wanted:
         raise ConfigError(f"{wanted} connections need as many open files; give ulimit -n {wanted + SPARE_FILES}")
@@ -71,6 +76,12 @@ def _ports() -> int:
     except (OSError, ValueError):
         return 28_232
     return high - low + 1
+
+
+def _rate(offset_ns: "np.ndarray[Any, np.dtype[np.int64]]") -> float:
+    """Arrivals per second over the whole schedule; many where they all come at once."""
+    span = int(offset_ns[-1] - offset_ns[0]) if offset_ns.size else 0
+    return (offset_ns.size - 1) * 1e9 / span if span else float("inf")
 
 
 def _check_memory(prepared: Prepared, wanted: int) -> None:

@@ -1,16 +1,20 @@
 """Everything that is fixed before the clock starts: options looked at, the server asked, the plan built."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
-from genbench import registry
+from genbench import loads, registry
 from genbench.engine.preflight import Found, check_too, preflight
 from genbench.engine.prober import Prober
 from genbench.errors import ConfigError
 from genbench.metrics import slo
 from genbench.options import RunConfig, Target
-from genbench.plan import BuiltRequests, build
+from genbench.plan.build import build
+from genbench.plan.facts import Facts
+from genbench.plan.file import read as read_plan
+from genbench.plan.requests import BuiltRequests
 from genbench.tokens import Tokenizer
 from genbench.tokens import load as load_tokenizer
 from genbench.transport.address import (
@@ -26,6 +30,7 @@ from genbench.transport.address import (
 from genbench.transport.exchange import Address
 from genbench.types import OPEN_ENDED, Endpoint, Plan
 
+Say = Callable[[str], None]
 LARGE_TOKENS = 1_000_000
 
 
@@ -48,9 +53,7 @@ class Prepared:
     named: frozenset[str]
 
 
-def prepare(
-    resolved: RunConfig, ends: str, demo_url: str | None, named: frozenset[str], say: Callable[[str], None]
-) -> Prepared:
+def prepare(resolved: RunConfig, ends: str, demo_url: str | None, named: frozenset[str], say: Say) -> Prepared:
     """Look at everything that can be wrong, ask the servers, build the plan; `say` hears when one is waited for.
 
     Raises ConfigError, DatasetError or TargetError; no load has been sent then.
@@ -61,7 +64,7 @@ def prepare(
     endpoint = registry.load("endpoints", target.endpoint_type)
     path = "/" + (target.endpoint or endpoint.PATH).lstrip("/")
     wait = Waiting(demo_url, patient="wait_ready_s" in named, say=say)
-    places = [_place(text, endpoint, path, target, wait) for text in ([demo_url] if demo_url else target.url)]
+    places = [place(text, endpoint, path, target, wait) for text in ([demo_url] if demo_url else target.url)]
     prober = places[0].prober
     tokenizer, missing = None, ""
     if target.tokenizer is not None:
@@ -70,14 +73,21 @@ def prepare(
         )
     count = tokenizer.count if tokenizer is not None and tokenizer.local else None
     found = preflight(resolved, prober, path, endpoint, count)
-    for place in places[1:]:
-        check_too(resolved, place.prober, path, endpoint, found.facts)
-    plan = build(resolved, found.facts, endpoint, tokenizer)
-    addresses = tuple(place.address for place in places)
+    for other in places[1:]:
+        check_too(resolved, other.prober, path, endpoint, found.facts)
+    plan = _plan(resolved, found.facts, endpoint, tokenizer, say)
+    addresses = tuple(one.address for one in places)
     _ask_before_a_large_load(resolved, plan, addresses)
-    said = (missing, *(place.note for place in places), *found.notes, *plan.notes)
+    said = (missing, *(one.note for one in places), *found.notes, *plan.notes())
     notes = tuple(note for note in dict.fromkeys(said) if note)
     return Prepared(resolved, ends, endpoint, addresses, found, tokenizer, plan, notes, demo_url is not None, named)
+
+
+def _plan(resolved: RunConfig, facts: Facts, endpoint: Endpoint, tokenizer: Tokenizer | None, say: Say) -> Plan:
+    """From a file, or from the options."""
+    if resolved.workload.plan is None:
+        return build(resolved, facts, endpoint, tokenizer, say)
+    return read_plan(Path(resolved.workload.plan), round(resolved.load.grace_s * 1e9))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +96,7 @@ class Waiting:
 
     demo_url: str | None
     patient: bool
-    say: Callable[[str], None]
+    say: Say
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +108,7 @@ class Place:
     note: str
 
 
-def _place(text: str, endpoint: Endpoint, path: str, target: Target, wait: Waiting) -> Place:
+def place(text: str, endpoint: Endpoint, path: str, target: Target, wait: Waiting) -> Place:
     """Take a --url apart, find its address and the way to it. Raises ConfigError or TargetError."""
     url = parse_url(text, endpoint.PATH)
     headers = request_headers(url, target.api_key, parse_headers(target.header))
@@ -134,12 +144,7 @@ def announce(prepared: Prepared) -> Iterator[str]:
         else ", ".join(_named(address) for address in prepared.addresses)
     )
     yield f"{target.endpoint_type} on {who}, model {prepared.found.facts.model}"
-    if load.request_rate is None:
-        how = f"{load.concurrency} at a time"
-    else:
-        how = "all at once" if load.request_rate == float("inf") else f"Poisson arrivals at {load.request_rate:g} req/s"
-        if load.concurrency is not None:
-            how += f", at most {load.concurrency} at a time"
+    how = loads.sentence(asdict(load))
     warmup = f"{load.warmup} warm-up request{'' if load.warmup == 1 else 's'} first" if load.warmup else "no warm-up"
     yield f"{how}; {prepared.ends}; {warmup}"
     inputs, outputs, count = expected_tokens(prepared.plan)
@@ -161,10 +166,11 @@ def expected_tokens(plan: Plan) -> tuple[int, int, int]:
     built = plan.requests.peek()
     if not built or len(plan.requests) == OPEN_ENDED:
         return 0, 0, 0
-    scale = len(plan.requests) / len(built)
+    total = plan.requests.total_turns or len(plan.requests)
+    scale = total / len(built)
     inputs = sum(max(0, request.sample.isl) or len(request.body) // 4 for request in built)
     outputs = sum(request.max_tokens or 0 for request in built)
-    return round(inputs * scale), round(outputs * scale), len(plan.requests)
+    return round(inputs * scale), round(outputs * scale), total
 
 
 def _named(address: Address) -> str:

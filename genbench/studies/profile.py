@@ -7,12 +7,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from genbench import config
+from genbench import config, loads
 from genbench.decode import ResponseDecoder
 from genbench.engine.decoding import Decoding
 from genbench.engine.live import Live, Snapshot
@@ -21,10 +21,12 @@ from genbench.engine.preflight import explain
 from genbench.errors import ConfigError, GenbenchError, RecordError
 from genbench.metrics.summary import Run
 from genbench.options import Target
-from genbench.plan import BuiltRequests
+from genbench.plan.requests import BuiltRequests
 from genbench.records import RecordWriter, write_header
+from genbench.resolve import error_limit, resolve
 from genbench.studies import amend, calibration, limits, simulated
 from genbench.studies.header import header
+from genbench.studies.plan import planned
 from genbench.studies.prepare import Prepared, announce, prepare
 from genbench.studies.report import rebuild
 from genbench.transport.address import secrets_of_proxies
@@ -49,7 +51,8 @@ def profile(given: config.Given, command: list[str], screen: Screen) -> Run:
 
     Raises ConfigError, DatasetError or TargetError before any load is sent. An interrupted run is written and returned.
     """
-    resolved, ends = config.resolve(given)
+    given = planned(given)
+    resolved, ends = resolve(given)
     scrub = Scrubber(resolved.target)
     signal.signal(signal.SIGTERM, _as_ctrl_c)
     with simulated.engine() if not resolved.target.url else contextlib.nullcontext(None) as demo_url:
@@ -110,7 +113,7 @@ def _folder(prepared: Prepared) -> Path:
         if Path(name).name != name:
             raise ConfigError(f"--name {name} is a path; give a plain name, and the folder with --artifact-dir")
     else:
-        how = f"c{load.concurrency}" if load.request_rate is None else f"r{load.request_rate:g}"
+        how = loads.short(asdict(load))
         model = "".join(c if c.isalnum() or c in "-._" else "-" for c in prepared.found.facts.model).strip("-.")
         kind = Path(prepared.config.target.endpoint_type).stem
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
@@ -197,6 +200,7 @@ async def _run(
         "calibration": known.quote(events_per_s) if known else {"stale": calibration.stale(here)},
         "not_sent": facts["not_sent"],
         "bodies_sha256": prepared.plan.requests.sha256(),
+        "notes": list(dict.fromkeys((*prepared.notes, *prepared.plan.notes()))),
         "preopened_connect_ns": connect_ns,
     }
     return gained, texts, engine.error
@@ -219,7 +223,7 @@ def _transport(loop: asyncio.AbstractEventLoop, poller: Poller, prepared: Prepar
 
 def _rules(prepared: Prepared) -> Rules:
     given = prepared.config.limits
-    count, percent = config.error_limit(given.stop_after_errors) if given.stop_after_errors else (None, None)
+    count, percent = error_limit(given.stop_after_errors) if given.stop_after_errors else (None, None)
     return Rules(
         targets=len(prepared.addresses),
         first_token_ns=None if given.timeout_first_token_s is None else round(given.timeout_first_token_s * 1e9),

@@ -13,7 +13,8 @@ from genbench.cli import options
 from genbench.cli.app import EXAMPLES
 from genbench.cli.profile import command
 from genbench.config import Field, Given
-from genbench.plan import parse_extra
+from genbench.plan.facts import parse_extra
+from genbench.resolve import resolve
 from tests.runs import Runner
 
 TABLE = Path(__file__).parent.parent.parent / "docs" / "options.md"
@@ -98,13 +99,18 @@ def test_defaults_are_shown(run: Runner, flag: str, default: str) -> None:
 
 
 def test_the_defaults_shown_are_those_that_hold() -> None:
-    one, _ = config.resolve(parse("--url", "http://a"))
+    one, _ = resolve(parse("--url", "http://a"))
     assert (one.load.concurrency, one.load.request_count, one.load.duration_s, one.load.warmup) == (1, 100, 60.0, 1)
-    assert (one.workload.isl, one.workload.osl, one.workload.isl_stddev, one.workload.osl_stddev) == (550, 128, 0, 0)
+    assert (one.workload.isl, one.workload.osl, one.workload.isl_stddev, one.workload.osl_stddev) == (
+        "550",
+        "128",
+        0,
+        0,
+    )
     assert (one.limits.connect_timeout_s, one.limits.idle_timeout_s, one.load.grace_s, one.seed) == (10, 300, 30, 0)
-    many, _ = config.resolve(parse("--url", "http://a", "--concurrency", "64"))
+    many, _ = resolve(parse("--url", "http://a", "--concurrency", "64"))
     assert (many.load.request_count, many.load.warmup) == (640, 32)
-    rate, _ = config.resolve(parse("--url", "http://a", "--request-rate", "4"))
+    rate, _ = resolve(parse("--url", "http://a", "--request-rate", "4"))
     assert (rate.load.request_count, rate.load.duration_s, rate.load.warmup) == (100, 60.0, 10)
 
 
@@ -115,7 +121,7 @@ def test_help_ends_with_lines_that_work(run: Runner, page: tuple[str, ...]) -> N
     for line in lines:
         program, name, *words = shlex.split(line)
         assert (program, name) == ("genbench", "profile")
-        config.resolve(parse(*words))
+        resolve(parse(*words))
 
 
 @pytest.mark.parametrize(
@@ -165,6 +171,14 @@ HABITS = [
     ("--timeout 60", "--timeout-total 60"),
     ("--max-errors 5", "--stop-after-errors 5"),
     ("--generate-plots", "--plots"),
+    ("--arrival-pattern constant", "--arrival constant"),
+    ("--request-rate-mode poisson", "--arrival poisson"),
+    ("--prefix-prompt-length 100", "--shared-prefix-tokens 100"),
+    ("--random-prefix-len 100", "--shared-prefix-tokens 100"),
+    ("--num-prefix-prompts 3", "--num-prefixes 3"),
+    ("--prefix-prompt-pool-size 3", "--num-prefixes 3"),
+    ("--conversation-turn-mean 3", "--turns 3"),
+    ("--session-turns-mean 3", "--turns 3"),
 ]
 
 
@@ -184,7 +198,7 @@ def test_extra_inputs_take_a_colon() -> None:
 
 
 def test_service_kind_means_the_server_on_port_8000() -> None:
-    assert config.resolve(parse("--service-kind", "openai"))[0].target.url == ("http://localhost:8000",)
+    assert resolve(parse("--service-kind", "openai"))[0].target.url == ("http://localhost:8000",)
 
 
 def test_every_habit_is_in_the_list_above() -> None:

@@ -16,7 +16,7 @@ from genbench.engine.decoding import Decoding
 from genbench.engine.live import Live
 from genbench.engine.loop import Engine
 from genbench.errors import RecordError
-from genbench.plan import BuiltRequests
+from genbench.plan.requests import BuiltRequests
 from genbench.records import RecordTable, RecordWriter, open_table
 from genbench.transport.exchange import Exchange
 from genbench.transport.poller import Poller

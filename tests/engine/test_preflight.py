@@ -6,6 +6,7 @@ from genbench import config, registry
 from genbench.engine.preflight import Found, preflight
 from genbench.engine.prober import Prober
 from genbench.errors import ConfigError, TargetError
+from genbench.resolve import resolve
 from genbench.transport.address import parse_url, request_headers
 from tests.simulator.process import Simulator
 
@@ -13,7 +14,7 @@ FAST = ('simulate={"ttft_ms": 1, "itl_ms": 1}',)
 
 
 def probe(server: Simulator, count: object = None, **named: object) -> Found:
-    resolved, _ = config.resolve(config.load({"url": server.url, "extra": FAST} | named))
+    resolved, _ = resolve(config.load({"url": server.url, "extra": FAST} | named))
     endpoint = registry.load("endpoints", resolved.target.endpoint_type)
     url = parse_url(resolved.target.url[0], endpoint.PATH)
     prober = Prober(url, request_headers(url, None, {}), None, 5.0, patient=False)

@@ -10,10 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from genbench import config, plan, registry
+from genbench import config, registry
 from genbench.arrivals import burst, poisson
 from genbench.errors import DatasetError
-from genbench.plan import BuiltRequests, Facts, build, parse_extra
+from genbench.plan.build import build
+from genbench.plan.facts import Facts, parse_extra
+from genbench.plan.requests import BuiltRequests
+from genbench.plan.salt import fresh_salt
+from genbench.resolve import resolve
 from genbench.tokens import Tokenizer
 from genbench.types import OPEN_ENDED, Phase, Plan, Request, Sample
 
@@ -22,7 +26,7 @@ WORDS = Tokenizer("words", lambda text: list(range(len(text.split()))), local=Tr
 
 
 def make(tokenizer: Tokenizer | None = None, facts: Facts = FACTS, **named: object) -> Plan:
-    resolved, _ = config.resolve(config.load({"url": "http://x"} | named))
+    resolved, _ = resolve(config.load({"url": "http://x"} | named))
     return build(resolved, facts, registry.load("endpoints", resolved.target.endpoint_type), tokenizer)
 
 
@@ -201,8 +205,8 @@ def test_a_short_file_is_used_again_and_says_so(tmp_path: Path) -> None:
     path = write(tmp_path / "in.jsonl", '{"text": "a"}', '{"text": "b", "max_tokens": 7}')
     made = make(input_file=path, request_count="4", warmup="0", salt="none")
     assert [body["messages"][0]["content"] for body in bodies(made)] == ["a", "b", "a", "b"]
-    assert made.notes == ("2 samples used 2x; the prefix cache may answer",)
-    assert make(input_file=path, request_count="2", warmup="0").notes == ()
+    assert made.notes() == ("the data's 2 samples were used more than once; the prefix cache may answer",)
+    assert make(input_file=path, request_count="2", warmup="0").notes() == ()
 
 
 def test_batches_from_a_file(tmp_path: Path) -> None:
@@ -224,4 +228,4 @@ def test_the_salt_goes_into_the_first_message(tmp_path: Path) -> None:
 
 
 def test_fresh_salts_differ() -> None:
-    assert len({plan.fresh_salt() for _ in range(20)}) == 20
+    assert len({fresh_salt() for _ in range(20)}) == 20

@@ -1,0 +1,225 @@
+"""Samples, salt, arrivals and seed become a plan: the exact bytes of every request and when it is due.
+
+Everything follows from the seed and the salt, so the same two give the same bytes. A conversation's later turns are
+built with its first one where the data set has the assistant's words, else when the server's answer is there.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import orjson
+
+from genbench.errors import DatasetError
+from genbench.options import RunConfig
+from genbench.plan.facts import Facts, body_options
+from genbench.plan.requests import BuiltRequests
+from genbench.plan.salt import Messages, Salter, fresh_salt, fronted
+from genbench.plan.samples import (
+    HASHED_SAMPLES,
+    Conversation,
+    Samples,
+    dataset_sha256,
+)
+from genbench.plan.schedule import arrivals
+from genbench.plan.template import chat_template
+from genbench.sources import may_converse, synthetic_text
+from genbench.tokens import Tokenizer
+from genbench.types import MISSING, OPEN_ENDED, Endpoint, Phase, Plan, Request, Sample, Schedule
+
+AHEAD_S = 10
+LEAST_AHEAD = 1000
+Say = Callable[[str], None]
+
+
+def build(
+    config: RunConfig, facts: Facts, endpoint: Endpoint, tokenizer: Tokenizer | None, say: Say = lambda _: None
+) -> Plan:
+    """The plan of a resolved config; `say` hears what preparing the data cost.
+
+    Raises DatasetError for data that cannot be used, ConfigError for options that do not go with it.
+    """
+    load = config.load
+    assert load.warmup is not None
+    samples = Samples(config, facts, tokenizer, say)
+    stream = samples.stream()
+    units, turns = _size(config, facts, tokenizer)
+    times = (conversation[0].at_ns for conversation in Samples(config, facts, tokenizer, say).stream())
+    count, offset_ns = arrivals(load, config.seed, units, times if load.arrival == "trace" else None)
+    head = list(itertools.islice(stream, min(count, HASHED_SAMPLES)))
+    salt = fresh_salt() if config.workload.salt is None else config.workload.salt
+    salt = "" if salt == "none" else salt
+    maker = _Maker(config, facts, endpoint, tokenizer, itertools.chain(head, stream), salt, turns)
+    if offset_ns is None or count < 2:
+        rate = (load.concurrency or 1) / max(facts.latency_s, 0.001)
+    else:
+        rate = (count - 1) * 1e9 / max(1, int(offset_ns[-1] - offset_ns[0]))
+    ahead = int(min(count, max(LEAST_AHEAD, AHEAD_S * rate)))
+    requests = BuiltRequests(maker.make, count, ahead, turns)
+    maker.saw = requests.saw
+    requests.refill(0, 1 << 62)
+    schedule = Schedule(
+        offset_ns=offset_ns,
+        concurrency=load.concurrency,
+        duration_ns=None if load.duration_s is None else round(load.duration_s * 1e9),
+        warmup=min(load.warmup, count),
+        grace_ns=round(load.grace_s * 1e9),
+        ramp_up_ns=round(load.ramp_up_s * 1e9),
+        even=not (load.ramp or load.stages or load.arrival == "trace"),
+    )
+
+    def notes() -> tuple[str, ...]:
+        return (*samples.notes(), *maker.notes())
+
+    return Plan(requests, schedule, config.seed, salt, dataset_sha256(head, count, config), notes)
+
+
+def _size(config: RunConfig, facts: Facts, tokenizer: Tokenizer | None) -> tuple[int, int | None]:
+    """(conversations, requests in all) with warm-up; a request count ends the last conversation where it is reached.
+
+    Warm-up counts conversations, the request count every turn. With conversations the data is gone through once for
+    their lengths alone.
+    """
+    load = config.load
+    assert load.warmup is not None
+    if load.request_count is None:
+        return OPEN_ENDED, None
+    stream = Samples(config, facts, tokenizer, lambda _: None).stream()
+    if not may_converse(config.workload.dataset, config.workload.turns):
+        return load.warmup + load.request_count, None
+    units = warm = turns = 0
+    for conversation in stream:
+        units += 1
+        if units <= load.warmup:
+            warm += len(conversation)
+        else:
+            turns += len(conversation)
+        if turns >= load.request_count:
+            return units, warm + load.request_count
+    return units, warm + turns
+
+
+class _Maker:
+    """Makes the requests of one conversation after the other."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        facts: Facts,
+        endpoint: Endpoint,
+        tokenizer: Tokenizer | None,
+        stream: Iterator[Conversation],
+        salt: str,
+        turns: int | None,
+    ) -> None:
+        workload = config.workload
+        self._stream = stream
+        self._endpoint = endpoint
+        self._facts = facts
+        self._options = body_options(config, facts)
+        asked = self._options["extra"].get("n")
+        self._choices = asked if isinstance(asked, int) and asked > 1 else 1
+        self._warmup = config.load.warmup or 0
+        per_word = facts.tokens_per_word or 1.0
+        self._salter = Salter(salt, config, tokenizer, per_word, synthetic_text=synthetic_text(config.workload.dataset))
+        self._system = workload.system_prompt or ""
+        self._history = workload.history
+        self._chats = config.target.endpoint_type not in ("completions", "embeddings")
+        self._template = chat_template(config.target.tokenizer) if workload.apply_chat_template else None
+        self._left = turns
+        self._next_index = 0
+        self.saw: Callable[[Request], None] = lambda _: None
+
+    def make(self, unit: int) -> Request:
+        """The first request of conversation number `unit`."""
+        turns = next(self._stream)
+        if self._left is not None:
+            turns = turns[: self._left]
+            self._left -= len(turns)
+        phase = Phase.WARMUP if unit < self._warmup else Phase.MEASURED
+        salt, prefix = self._salter.front(warm=phase == Phase.WARMUP)
+        index = self._next_index
+        self._next_index += len(turns)
+        if len(turns) == 1 and not self._system and self._template is None:
+            sample, isl = self._salter.first(turns[0], salt, prefix)
+            return self._request(index, replace(sample, session=MISSING), isl, phase)
+        if not self._chats and self._template is None:
+            what = "a system prompt" if len(turns) == 1 else "conversations"
+            raise DatasetError(f"{what} need messages, which only chat takes; use --endpoint-type chat")
+        return self._conversation(index, unit, turns, phase, (salt, prefix))
+
+    def _conversation(
+        self, index: int, unit: int, turns: Conversation, phase: Phase, front: tuple[str, str]
+    ) -> Request:
+        """The first turn, which knows how to make the next."""
+        from_data = self._history == "dataset" or (not self._history and all(one.answer for one in turns[:-1]))
+        if self._history == "dataset" and not all(one.answer for one in turns[:-1]):
+            raise DatasetError("--history dataset: the data has no answers to repeat; use --history server")
+        salt, prefix = front
+        system: Messages = ({"role": "system", "content": self._system},) if self._system else ()
+        first = turns[0]
+        if first.messages or system:
+            own: Messages = first.messages or ({"role": "user", "content": self._salter.later(first)[0]},)
+            opening = fronted((*system, *own), f"{salt} {prefix}".strip())
+            first = replace(first, isl=MISSING)  # nobody asked for the length of all that
+        else:  # the salt counts into a synthetic prompt's exact length
+            first, _ = self._salter.first(first, salt, prefix)
+            opening = ({"role": "user", "content": first.prompt},)
+        isl = self._salter.count(opening)
+        session = unit if len(turns) > 1 else MISSING
+        made = [replace(one, session=session, turn=k) for k, one in enumerate((first, *turns[1:]))]
+        return self._turn(index, made, 0, opening, isl, phase, from_data=from_data)
+
+    def _turn(
+        self, index: int, turns: list[Sample], k: int, messages: Messages, isl: int, phase: Phase, *, from_data: bool
+    ) -> Request:
+        """Turn k with everything said before it; its `then` makes the next one."""
+        sample = replace(turns[k], messages=messages, prompt="", isl=MISSING if k else turns[k].isl)
+        if self._template is not None:
+            sample = replace(sample, messages=(), prompt=self._template(messages))
+        if k + 1 == len(turns):
+            return self._request(index + k, sample, isl, phase)
+
+        def then(answer: str) -> Request:
+            text, own = self._salter.later(turns[k + 1])
+            said = turns[k].answer if from_data else answer
+            more = ({"role": "assistant", "content": said}, {"role": "user", "content": text})
+            length = MISSING if isl < 0 else isl + self._salter.count_text(said) + max(0, own)
+            made = self._turn(index, turns, k + 1, (*messages, *more), length, phase, from_data=from_data)
+            if not from_data:
+                self.saw(made)
+            return made
+
+        if from_data:
+            return self._request(index + k, sample, isl, phase, partial(_given, then("")), needs_answer=False)
+        return self._request(index + k, sample, isl, phase, then, needs_answer=True)
+
+    def _request(
+        self,
+        index: int,
+        sample: Sample,
+        isl: int,
+        phase: Phase,
+        then: Callable[[str], Request] | None = None,
+        *,
+        needs_answer: bool = False,
+    ) -> Request:
+        options: dict[str, Any] = self._options
+        if self._facts.max_tokens_field and sample.osl is not None:
+            options = options | {"max_tokens": sample.osl}
+        body = self._endpoint.build(sample, options)
+        # A copy: what orjson returns keeps a buffer of some KiB alive, however short it is.
+        data = bytes(memoryview(orjson.dumps(body)))
+        limit = body.get(self._facts.max_tokens_field)  # not the sample's: --extra may have the last word
+        most = limit if isinstance(limit, int) else None
+        return Request(index, sample, data, most, phase, isl, self._choices, then, needs_answer)
+
+    def notes(self) -> list[str]:
+        """What to know of the prompts' lengths."""
+        return self._salter.notes()
+
+
+def _given(request: Request, answer: str) -> Request:
+    return request
