@@ -46,6 +46,11 @@ class Source:
         """Whether all rows have the same columns, and numbers may be text."""
         return self.kind not in ("lines", "array")
 
+    @property
+    def flag(self) -> str:
+        """The option that named it, with the path once."""
+        return f"--dataset {self.name}" if self.path in self.name else f"--dataset {self.name}:{self.path}"
+
     def where(self, number: int) -> str:
         """How a message names one row; numbers count from 1."""
         return f"{self.path} {UNITS[self.kind]} {number}"
@@ -124,11 +129,9 @@ def find(name: str, path: str | None) -> Source:
     with reading(source):
         mode = os.stat(source.file).st_mode
         if stat.S_ISDIR(mode):
-            raise DatasetError(f"--dataset {name}: {path} is a directory; give a file")
+            raise DatasetError(f"{source.flag} is a directory; give a file")
         if not stat.S_ISREG(mode):
-            raise DatasetError(
-                f"--dataset {name}: {path} is no regular file, and data are read twice; save them to one"
-            )
+            raise DatasetError(f"{source.flag} is no regular file, and data are read twice; save them to one")
         with open(source.file, "rb") as file:
             head = file.read(HEAD_BYTES)
     if head.startswith(PACKED):
@@ -182,7 +185,7 @@ def reading(source: Source) -> Iterator[None]:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         advice = "make room or set TMPDIR" if error.errno == errno.ENOSPC else "check the path"
-        raise DatasetError(f"--dataset {source.name}: {source.path}: {reason}; {advice}") from error
+        raise DatasetError(f"{source.flag}: {reason}; {advice}") from error
 
 
 def _lines(source: Source) -> Iterator[Row]:

@@ -43,9 +43,10 @@ def build(
     """
     load = config.load
     assert load.warmup is not None
+    say = _once(say)
     samples = Samples(config, facts, tokenizer, say)
     stream = samples.stream()
-    units, turns = _size(config, facts, tokenizer)
+    units, turns = _size(config, facts, tokenizer, say)
     times = (conversation[0].at_ns for conversation in Samples(config, facts, tokenizer, say).stream())
     count, offset_ns = arrivals(load, config.seed, units, times if load.arrival == "trace" else None)
     head = list(itertools.islice(stream, min(count, HASHED_SAMPLES)))
@@ -76,7 +77,19 @@ def build(
     return Plan(requests, schedule, config.seed, salt, dataset_sha256(head, count, config), notes)
 
 
-def _size(config: RunConfig, facts: Facts, tokenizer: Tokenizer | None) -> tuple[int, int | None]:
+def _once(say: Say) -> Say:
+    """Says nothing twice: the data may be gone through more than once."""
+    said: set[str] = set()
+
+    def once(text: str) -> None:
+        if text not in said:
+            said.add(text)
+            say(text)
+
+    return once
+
+
+def _size(config: RunConfig, facts: Facts, tokenizer: Tokenizer | None, say: Say) -> tuple[int, int | None]:
     """(conversations, requests in all) with warm-up; a request count ends the last conversation where it is reached.
 
     Warm-up counts conversations, the request count every turn. With conversations the data is gone through once for
@@ -86,7 +99,7 @@ def _size(config: RunConfig, facts: Facts, tokenizer: Tokenizer | None) -> tuple
     assert load.warmup is not None
     if load.request_count is None:
         return OPEN_ENDED, None
-    stream = Samples(config, facts, tokenizer, lambda _: None).stream()
+    stream = Samples(config, facts, tokenizer, say).stream()
     if not may_converse(config.workload.dataset, config.workload.turns):
         return load.warmup + load.request_count, None
     units = warm = turns = 0

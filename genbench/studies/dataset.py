@@ -30,7 +30,8 @@ SHOWN = ("mean", "std", "min", "p5", "p25", "p50", "p75", "p95", "p99", "max")
 
 @dataclass(slots=True)
 class Contents:
-    """What was found. Lengths are tokens, or words where there is no tokenizer (`unit`); counts are of requests.
+    """What was found. Lengths are tokens, or words where neither the data nor a tokenizer
+    tell (`unit`); counts are of requests.
 
     `shared_pct` is the share of the first `prefix_prompts` prompts that a prefix cache without limits could answer, in
     blocks of `block`; None where nothing was to compare. `span_s` is a trace's length.
@@ -104,7 +105,7 @@ def look(given: config.Given, say: Callable[[str], None]) -> Contents:
     most = resolved.load.request_count if "request_count" in given.named else None
     if name in DRAWN or workload.sampling == "random":
         most = most or DRAWN_COUNT
-    found = Contents(workload.dataset or "synthetic", "tokens" if tokenizer else "words")
+    found = Contents(workload.dataset or "synthetic", "tokens")
     _go_through(found, islice(_one_pass(samples), most), tokenizer)
     found.dropped = dict(samples.dropped)
     return found
@@ -142,6 +143,8 @@ def _go_through(found: Contents, stream: Iterator[Conversation], tokenizer: Toke
         found.turns.append(len(conversation))
         for sample in conversation:
             found.isl.append(_length(sample, tokenizer))
+            if sample.isl < 0 and tokenizer is None:
+                found.unit = "words"
             if sample.osl is not None:
                 found.osl.append(sample.osl)
             digest.update(

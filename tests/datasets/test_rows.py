@@ -138,7 +138,7 @@ def read_bytes() -> int:
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("a.jsonl", '{"a": 1}\n\n{"a": 1 "b": 2}\n', "a.jsonl line 3 is not JSON at column 9: unexpected character, expected ','"),
+        ("a.jsonl", '{"a": 1}\n\n{"a": 1 "b": 2}\n', "a.jsonl line 3 is not JSON at column 9: unexpected character"),
         ("a.jsonl", '{"a": 1', "at column 8: unexpected end of data; each line must be one JSON object"),
         ("a.jsonl", '{"a": 1}\n[1]\n', "a.jsonl line 2 is no JSON object but a list"),
         ("a.json", '{"a": 1}\n{"a" 1}\n', "a.json line 2 is not JSON at column 6"),

@@ -1,4 +1,4 @@
-"""Conversations: what each turn's body says, whose words are repeated, where salt and prefix stand, how many there are."""
+"""Conversations: what each turn's body says, whose words it repeats, salt and prefix, how many there are."""
 
 import json
 from pathlib import Path
