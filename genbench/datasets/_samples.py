@@ -132,14 +132,13 @@ class Asked:
             return Sample(prompt=prompt, isl=isl)
         osl = self.osl(own, answer)
         if system and self.chat:
-            said = ({"role": "system", "content": system}, {"role": "user", "content": prompt})
-            return Sample(messages=said, isl=isl, osl=osl)
+            return Sample(messages=_opened(system, prompt), isl=isl, osl=osl)
         return Sample(prompt=f"{system}\n\n{prompt}" if system else prompt, isl=isl, osl=osl)
 
     def conversation(self, turns: list[Turn], system: str = "", *, most: int | None = None) -> Iterator[Sample]:
         """The samples of a conversation, at most --turns of them (else `most`); a request when that is 1.
 
-        The system's words then stand in front of the first turn's, for the history is made of user and assistant.
+        The system's words are then the first of the first turn's messages, which every later turn repeats.
         """
         most = most if self.turns is None else self.turns
         if most == 1 or self.texts:
@@ -149,7 +148,8 @@ class Asked:
         session, self._sessions = self._sessions, self._sessions + 1
         for k, turn in enumerate(turns[:most]):
             yield Sample(
-                prompt=f"{system}\n\n{turn.prompt}" if system and not k else turn.prompt,
+                prompt="" if system and not k else turn.prompt,
+                messages=_opened(system, turn.prompt) if system and not k else (),
                 osl=self.osl(turn.osl, turn.answer),
                 session=session,
                 turn=k,
@@ -237,6 +237,11 @@ def questions(
 def prompt_column(asked: Asked) -> str:
     """The column of the words to send: --columns prompt= or text=, else the format's."""
     return asked.named.get("prompt") or asked.named.get("text") or asked.columns["prompt"]
+
+
+def _opened(system: str, prompt: str) -> tuple[dict[str, str], ...]:
+    """A system's and a user's message."""
+    return ({"role": "system", "content": system}, {"role": "user", "content": prompt})
 
 
 def dialogues(asked: Asked, rows: Iterator[Row], column: str, *, most: int | None) -> Iterator[Sample]:
