@@ -82,7 +82,9 @@ def output_block() -> str:
 
 def test_the_commands_are_found() -> None:
     assert len(commands(README)) > 15
-    assert {line.split()[1] for line in commands(README)} == {"profile", "report", "list", "simulate", "calibrate"}
+    assert {line.split()[1] for line in commands(README)} == {
+        "profile", "plan", "dataset", "report", "list", "simulate", "calibrate",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("line", commands(README))
