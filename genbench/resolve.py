@@ -188,8 +188,9 @@ def _workload(workload: Workload, named: frozenset[str], target: Target) -> Work
     _prompts(workload, target, path)
     _conversations(workload, named, target, path)
     ignore_eos = workload.ignore_eos
+    forced = synthetic or name in sources.DRAWN
     told = osl is not None or (synthetic and path is not None)  # a trace has its own
-    if ignore_eos is None and not (synthetic and told and target.endpoint_type != "embeddings"):
+    if ignore_eos is None and not (forced and told and target.endpoint_type != "embeddings"):
         ignore_eos = False  # None is left for "try it in the preflight"
     if workload.ignore_eos and not told:
         raise ConfigError("--ignore-eos needs an output length; give --osl N")

@@ -9,7 +9,7 @@ import os
 import re
 import zlib
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate, cycle
 from pathlib import Path
 from typing import Any
@@ -130,7 +130,7 @@ class Tokenizer:
         met = len(self._costs)
         if fillers is not self._fillers.words:
             self._fillers = _Fillers(fillers, self.cost)
-        found, predicted = self._composed(words, length, 0)
+        found, predicted = self._composed(words, length)
         text = " ".join(found)
         if self._adds_up is None:
             self._adds_up = self._pieces is not None and ACROSS.search("\n".join(self._pieces().values())) is None
@@ -145,24 +145,47 @@ class Tokenizer:
             self._adds_up = False
         return self._searched(words, length, (text, count))
 
-    def _searched(self, words: list[str], length: int, first: tuple[str, int]) -> tuple[str, int]:
-        """The text whose real count is nearest to `length`: the sums are wrong, but by nearly the same from try to try.
+    def _searched(self, words: list[str], length: int, best: tuple[str, int]) -> tuple[str, int]:
+        """The text whose real count is nearest to `length`; `best` is the one to beat.
 
-        So each try aims as far beside as the one before missed, and ends on other words.
+        The words that are not too many are found by trying, then fillers are tried behind them.
         """
-        best, count, aim = first, first[1], length
-        for attempt in range(1, ATTEMPTS):
-            aim = max(1, aim + length - count)
-            text = " ".join(self._composed(words, aim, attempt)[0])
+
+        def tried(some: list[str]) -> int:
+            nonlocal best
+            text = " ".join(some)
             count = self.count(text)
             if abs(count - length) < abs(best[1] - length):
                 best = text, count
-            if count == length:
+            return count
+
+        low, high = [0, 0], [len(words), tried(words)]  # words and their count
+        for _ in range(DROPPED):  # a tokenizer may count any number of unknown words as one token
+            if high[1] >= length:
                 break
+            words = self._lengthened(words, [high[1]], 2 * length - high[1])[0]
+            high = [len(words), tried(words)]
+        while high[0] - low[0] > 1 and best[1] != length:
+            share = (length - low[1]) / max(1, high[1] - low[1])
+            kept = low[0] + min(max(1, round(share * (high[0] - low[0]))), high[0] - low[0] - 1)
+            count = tried(words[:kept])
+            low, high = ([kept, count], high) if count <= length else (low, [kept, count])
+        base, room = words[: low[0]], length - low[1]
+        start = zlib.crc32(" ".join(words[:1]).encode())
+        for turn in range(start + 1, start + ATTEMPTS):
+            if best[1] == length or not self._fillers.words:
+                break
+            if turn % DROPPED == 0 and base:
+                base = base[:-1]
+                room = length - (tried(base) if base else 0)
+            tail = self._fillers.fill(room, turn) or [self._fillers.words[turn % len(self._fillers.words)]]
+            count = tried(base + tail)
+            if count < length:
+                base, room = base + tail, length - count
         return best
 
-    def _composed(self, words: list[str], length: int, attempt: int) -> tuple[list[str], int]:
-        """Words whose costs sum up to `length` or as near as can be, and that sum; each attempt ends differently."""
+    def _composed(self, words: list[str], length: int) -> tuple[list[str], int]:
+        """Words whose costs sum up to `length` or as near as can be, and that sum."""
         costs = self._costs
         try:
             each = [costs[word] for word in words]
@@ -174,7 +197,7 @@ class Tokenizer:
         if not sums or sums[-1] < length:
             words, sums = self._lengthened(words, sums, length)
         for beside in NEAREST:
-            found = self._summing_to(words, sums, length + beside, attempt)
+            found = self._summing_to(words, sums, length + beside)
             if found is not None:
                 return found, length + beside
         kept = max(1, bisect_right(sums, length))
@@ -183,32 +206,31 @@ class Tokenizer:
         return words[:kept], sums[kept - 1] if sums else 0
 
     def _lengthened(self, words: list[str], sums: list[int], length: int) -> tuple[list[str], list[int]]:
-        """With fillers behind until the sum is at least `length`."""
-        words = list(words)
+        """With fillers behind until the last of the sums is at least `length`."""
+        words, sums = list(words), list(sums)
         if not self._fillers.by_cost:
             return words, sums
-        start = zlib.crc32(" ".join(words[-1:]).encode()) % len(self._fillers.words)
-        for word in cycle([*self._fillers.words[start:], *self._fillers.words[:start]]):
+        start = zlib.crc32(" ".join(words[-1:]).encode())
+        for word in cycle(_rotated(self._fillers.words, start)):
             if sums and sums[-1] >= length:
                 break
             sums.append(sums[-1] + self.cost(word) if words else self._opening(word))
             words.append(word)
         return words, sums
 
-    def _summing_to(self, words: list[str], sums: list[int], aim: int, attempt: int) -> list[str] | None:
+    def _summing_to(self, words: list[str], sums: list[int], aim: int) -> list[str] | None:
         """The words' beginning and fillers that sum up to `aim`; None where there are none."""
         kept = bisect_right(sums, aim)
-        for k in range(kept - attempt % DROPPED, max(0, kept - attempt % DROPPED - DROPPED), -1):
+        for k in range(kept, max(0, kept - DROPPED), -1):
             if sums[k - 1] == aim:
                 return words[:k]
-            start = zlib.crc32(words[k - 1].encode()) + attempt
-            tail = self._fillers.fill(aim - sums[k - 1], start)
+            tail = self._fillers.fill(aim - sums[k - 1], zlib.crc32(words[k - 1].encode()))
             if tail is not None:
                 return words[:k] + tail
         if not 0 < aim <= ROOM:
             return None
         # Too short for the first word, or no sum fits behind it: another word in its place.
-        start = zlib.crc32(" ".join(words[:1]).encode()) + attempt
+        start = zlib.crc32(" ".join(words[:1]).encode())
         for other in _rotated(self._fillers.words, start):
             tail = self._fillers.fill(aim - self._opening(other), start)
             if tail is not None:
@@ -216,10 +238,9 @@ class Tokenizer:
         return None
 
 
-def _rotated(words: Sequence[str], start: int) -> Iterable[str]:
-    at = start % len(words) if words else 0
-    yield from words[at:]
-    yield from words[:at]
+def _rotated(words: Sequence[str], start: int) -> list[str]:
+    at = start % max(1, len(words))
+    return [*words[at:], *words[:at]]
 
 
 def load(name: str, *, download: bool, post: Post) -> tuple[Tokenizer | None, str]:

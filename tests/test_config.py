@@ -150,7 +150,7 @@ def test_a_wrong_profile(tmp_path: Path, text: str, says: str) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=says.replace("[", r"\[")):
-        config.load({}, (str(path),))
+        resolve(config.load({}, (str(path),)))
 
 
 def test_every_shipped_profile_loads() -> None:

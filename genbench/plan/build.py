@@ -25,7 +25,7 @@ from genbench.plan.samples import (
 )
 from genbench.plan.schedule import arrivals
 from genbench.plan.template import chat_template
-from genbench.sources import may_converse, synthetic_text
+from genbench.sources import may_converse
 from genbench.tokens import Tokenizer
 from genbench.types import MISSING, OPEN_ENDED, Endpoint, Phase, Plan, Request, Sample, Schedule
 
@@ -136,7 +136,7 @@ class _Maker:
         self._choices = asked if isinstance(asked, int) and asked > 1 else 1
         self._warmup = config.load.warmup or 0
         per_word = facts.tokens_per_word or 1.0
-        self._salter = Salter(salt, config, tokenizer, per_word, synthetic_text=synthetic_text(config.workload.dataset))
+        self._salter = Salter(salt, config, tokenizer, per_word)
         self._system = workload.system_prompt or ""
         self._history = workload.history
         self._chats = config.target.endpoint_type not in ("completions", "embeddings")
@@ -176,11 +176,11 @@ class _Maker:
         if first.messages or system:
             own: Messages = first.messages or ({"role": "user", "content": self._salter.later(first)[0]},)
             opening = fronted((*system, *own), f"{salt} {prefix}".strip())
+            isl = self._salter.count(opening)
             first = replace(first, isl=MISSING)  # nobody asked for the length of all that
         else:  # the salt counts into a synthetic prompt's exact length
-            first, _ = self._salter.first(first, salt, prefix)
+            first, isl = self._salter.first(first, salt, prefix)
             opening = ({"role": "user", "content": first.prompt},)
-        isl = self._salter.count(opening)
         session = unit if len(turns) > 1 else MISSING
         made = [replace(one, session=session, turn=k) for k, one in enumerate((first, *turns[1:]))]
         return self._turn(index, made, 0, opening, isl, phase, from_data=from_data)

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from genbench.datasets import synthetic
+from genbench.datasets import random, synthetic
 from genbench.options import RunConfig
+from genbench.sources import dataset_of, synthetic_text
 from genbench.tokens import Tokenizer
 from genbench.types import MISSING, Sample
 
@@ -70,17 +71,16 @@ class Prefixes:
 class Salter:
     """Puts salt and prefix in front, and makes synthetic prompts exactly as long as asked where a tokenizer can tell.
 
-    `words` maps tokens to words without a tokenizer: the server's tokens per word.
+    `tokens_per_word` is the server's, for prefixes without a tokenizer.
     """
 
-    def __init__(
-        self, salt: str, config: RunConfig, tokenizer: Tokenizer | None, tokens_per_word: float, *, synthetic_text: bool
-    ) -> None:
+    def __init__(self, salt: str, config: RunConfig, tokenizer: Tokenizer | None, tokens_per_word: float) -> None:
         self._salt = salt
         self._warm_salt = warmup_salt(salt)
-        self._synthetic = synthetic_text
+        dataset = config.workload.dataset
+        self._synthetic = synthetic_text(dataset)
+        self._random = dataset_of(dataset)[0] == "random"
         self._tokenizer = tokenizer if tokenizer is not None and tokenizer.local else None
-        self._per_word = tokens_per_word
         self._words = synthetic.words()
         self._prefixes = Prefixes(config, self._tokenizer, tokens_per_word)
         self._inexact = self._most = 0
@@ -111,19 +111,25 @@ class Salter:
         return self._text(sample.prompt, "", "", sample.isl)
 
     def _text(self, text: str, salt: str, prefix: str, isl: int) -> tuple[str, int]:
-        if not self._synthetic or isl < 0:
+        if not (self._synthetic or self._random) or isl < 0:
             whole = " ".join(part for part in (salt, prefix, text) if part)
             return whole, self.count_text(whole)
+        wanted = isl + (self._prefixes.wanted if prefix else 0)
+        if self._random:
+            assert self._tokenizer is not None  # the data set needed one to draw it
+            whole = " ".join(part for part in (salt, prefix, text) if part)
+            return self._counted(*random.fitted(self._tokenizer, whole, wanted, iter(())), wanted)
         words = text.split(" ")
         in_front = salt.split()[: max(0, len(words) - 1)]
         words = [*in_front, *prefix.split(), *words[: max(1, len(words) - len(in_front))]]
         if self._tokenizer is None:
             return " ".join(words), MISSING
-        wanted = isl + (self._prefixes.wanted if prefix else 0)
-        fitted, count = self._tokenizer.fit(words, wanted, self._words)
+        return self._counted(*self._tokenizer.fit(words, wanted, self._words), wanted)
+
+    def _counted(self, text: str, count: int, wanted: int) -> tuple[str, int]:
         self._inexact += count != wanted
         self._most = max(self._most, abs(count - wanted))
-        return fitted, count
+        return text, count
 
     def _ids(self, sample: Sample, salt: str, prefix: str) -> tuple[Sample, int]:
         assert self._tokenizer is not None  # the data set needed one to draw them
