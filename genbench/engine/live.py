@@ -9,8 +9,12 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from genbench.types import CONTENT_KINDS, NOT_FAILED, Outcome, Phase, Record
+from genbench.types import CONTENT_KINDS, MISSING, NOT_FAILED, Outcome, Phase, Record
+
+if TYPE_CHECKING:
+    from genbench.engine.until import Precision
 
 GROWTH = math.log(1.02)
 FLOOR_NS = 1_000
@@ -24,7 +28,8 @@ IS_CONTENT = bytes(kind in CONTENT_KINDS for kind in range(256))
 class Snapshot:
     """One moment of a run. Times in ms unless the name says s, rates per second, None where it is not known.
 
-    `total` and `duration_s` are what the run was given, `waiting` those that wait for the cap of an open loop;
+    `total` and `duration_s` are what the run was given (`total` in requests, so it is None where conversations may have
+    any number of turns), `waiting` those that wait for the cap of an open loop;
     `failures` counts by outcome; `ttft_ms`, `itl_ms`, `latency_ms` are p50, p90, p99 so far; `lag_ms` is the loop's
     worst lag of the last whole second, `cpu_pct` the client's share of a core then. `over`: the last one there is.
     """
@@ -94,9 +99,13 @@ class Spread:
 
 
 class Live:
-    """Counts as records are decoded; `done` is the engine's, which knows before they are."""
+    """Counts as records are decoded; `done` is the engine's, which knows before they are.
+
+    `precision` is told of every measured request that was ok, where a run is to end by it.
+    """
 
     def __init__(self) -> None:
+        self.precision: Precision | None = None
         self.done = 0
         self.failures: dict[str, int] = {}
         self.ended_at_all = self.failed_at_all = 0  # the warm-up's, too
@@ -125,6 +134,8 @@ class Live:
             self.failures[record.outcome.value] = self.failures.get(record.outcome.value, 0) + 1
         elif record.outcome == Outcome.OK:
             self._ok += 1
+            if self.precision is not None:
+                self.precision.add(record)
             if record.streamed:
                 self._add_stream(record)
             else:
@@ -156,3 +167,44 @@ class Live:
         """A percentile of TTFT so far to within 2 %, None before the first."""
         found = self.ttft.percentiles_ms((q,))
         return None if found is None else found[0]
+
+    def snapshot(
+        self,
+        now: int,
+        *,
+        measured_ns: int,
+        duration_ns: int | None,
+        total: int | None,
+        in_flight: int,
+        waiting: int | None,
+        content_events: int,
+        series: Mapping[str, Sequence[float]],
+        over: bool,
+    ) -> Snapshot:
+        """This moment; `measured_ns` is when the measuring began, `series` the client's own (`health.Watch`)."""
+        elapsed = (now - measured_ns) / 1e9 if measured_ns != MISSING else 0.0
+        duration = None if duration_ns is None else duration_ns / 1e9
+        left = None if duration is None else max(0.0, duration - elapsed)
+        if total and self.done and elapsed:
+            by_count = max(0, total - self.done) * elapsed / self.done
+            left = by_count if left is None else min(left, by_count)
+        lags, shares = series["loop_lag_max_ns"], series["cpu_pct"]
+        return Snapshot(
+            elapsed_s=elapsed,
+            duration_s=duration,
+            left_s=left,
+            done=self.done,
+            total=total,
+            in_flight=in_flight,
+            waiting=waiting,
+            failures=dict(self.failures),
+            warming_up=measured_ns == MISSING,
+            streams=self.streams,
+            tokens_per_s=self.look(now, content_events),
+            ttft_ms=self.ttft.percentiles_ms(SHOWN),
+            itl_ms=self.itl.percentiles_ms(SHOWN),
+            latency_ms=self.latency.percentiles_ms(SHOWN),
+            lag_ms=lags[-1] / 1e6 if lags else None,
+            cpu_pct=shares[-1] if shares else None,
+            over=over,
+        )

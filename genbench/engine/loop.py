@@ -1,50 +1,49 @@
-"""Sends a plan and waits for what comes back: closed loop (exactly N in flight) and open loop (absolute arrivals).
+"""Sends a plan and waits for what comes back: closed loop (exactly N under way) and open loop (absolute arrivals).
 
 Invariants
 - Every request of the plan that is taken up ends in exactly one record; what was due and never taken up is `not_sent`.
-- Closed loop: a request leaves in the loop turn in which the one before it ended; its `intended_ns` is that end.
+- Closed loop: a request leaves in the loop turn in which the one before it ended; its `intended_ns` is that end. With
+  a ramp-up slot j of N opens j/N of its time after the start, and that moment is the `intended_ns` of its first.
 - Open loop: `intended_ns` is the plan's offset from the start, however late the send. With a cap, those that wait do so
-  in arrival order and `ready_ns` says until when.
-- The engine never decodes; ended exchanges go to `Decoding`.
-- Request k goes to target k modulo their number.
+  in the order of their moments and `ready_ns` says until when.
+- The plan hands over the first turns of conversations. A later turn is due its think time after the end of the one
+  before (`turns`). In a closed loop a conversation keeps its slot from its first turn to the end of its last; in an
+  open loop the arrivals are those of first turns, and the cap counts requests in flight.
+- The engine decodes only the answers that a conversation goes on from; ended exchanges go to `Decoding`.
+- Conversation (or request) k of the plan goes to target k modulo their number, with all its turns.
 - Whatever is raised in a callback (the disk is full, a plug-in's `build` fails) ends the run in order: nothing more is
   sent, what is in flight is given up with what had arrived, every record is written, and `error` says why.
 """
 
 import asyncio
 import gc
-from collections import deque
+import heapq
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from genbench.clock import now_ns
 from genbench.engine.deadlines import Deadlines
 from genbench.engine.decoding import SLICE_NS, Decoding
+from genbench.engine.flight import Flight
 from genbench.engine.health import Watch
-from genbench.engine.live import SHOWN, Live, Snapshot
-from genbench.engine.pacing import Pacer
+from genbench.engine.live import Live, Snapshot
+from genbench.engine.pacing import NEVER, Alarm
+from genbench.engine.rules import Rules
+from genbench.engine.slots import Slots
+from genbench.engine.turns import Due, Turns
+from genbench.engine.until import Precision
 from genbench.transport.exchange import Exchange, Transport
 from genbench.transport.poller import Poller
-from genbench.types import MISSING, OPEN_ENDED, Outcome, Phase, Plan, Record
+from genbench.types import MISSING, OPEN_ENDED, Outcome, Phase, Plan, Request
+
+__all__ = ["Engine", "Rules", "Watcher"]
 
 TICK_S = 0.25
+PRECISION_TICKS = 2
 REFILL_PAUSE_S = 0.002
-SOME_ENDED = 20  # before a share of them means anything
 CONNECT_PAUSE_S = 0.05  # a refused connection frees its slot at once: without a pause a dead server means a busy loop
 
 Watcher = Callable[[Snapshot], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """How many targets take turns, and when a request or the run is given up; None: never."""
-
-    targets: int = 1
-    first_token_ns: int | None = None
-    total_ns: int | None = None
-    most_failed: int | None = None
-    most_failed_pct: float | None = None
 
 
 class Engine:
@@ -75,20 +74,23 @@ class Engine:
         )
         self._schedule = plan.schedule
         self._total = len(plan.requests)
-        self._next = 0
-        self._under_way: set[Exchange] = set()
-        self._cap_queue: deque[tuple[int, int]] = deque()  # (index, intended_ns)
+        self._next = 0  # place in the plan
+        self._flight = Flight()
+        self._turns = Turns(decoding)
+        self._waiting: list[Due] = []  # a heap: those whose moment has come, for room below the cap
+        self._slots = Slots(plan.schedule)
         self._stopped = False
         self._over: asyncio.Future[None] = loop.create_future()
         self._start_ns = self._measured_ns = MISSING
-        self._area = self._changed_ns = self._last_flying = 0
-        self._peak = self._not_sent = self._dry = self._resting = 0
+        self._sent = self._not_sent = self._dry = self._resting = self._ticks = self._warm = 0
         self._room_ns = MISSING  # when there was last room again below a cap that had been reached
-        self._refilling = False
+        self._refilling = self._conversations = False
         self._timers: list[asyncio.TimerHandle] = []
-        self._pacer: Pacer | None = None
+        self._alarm = Alarm(loop, poller, lambda: self._guarded(self._due))
+        self._precision = live.precision = None if rules.until is None else Precision(rules.until)
         self.interrupted = False
-        self.stopped_early = ""  # why, when the rules ended the run
+        self.stopped_early = ""  # why, when too many requests had failed
+        self.stopped_at = ""  # what is known and how well, when that ended the run
         self.error: Exception | None = None
         decoding.fail = self._fail
 
@@ -101,21 +103,17 @@ class Engine:
         gc.disable()
         try:
             self._health.start()
-            self._start_ns = self._changed_ns = now_ns()
+            self._start_ns = now_ns()
+            self._flight.begin(self._start_ns)
             self._later(TICK_S, self._tick)
-            if self._schedule.offset_ns is None:
-                self._guarded(self._begin_closed)
-            else:
-                self._pacer = Pacer(self._loop, self._poller, lambda: self._guarded(self._due))
-                self._guarded(self._due)
+            self._guarded(self._begin)
             self._maybe_over()
             await self._over
         finally:
             for timer in self._timers:
                 timer.cancel()
             self._deadlines.close()
-            if self._pacer is not None:
-                self._pacer.close()
+            self._alarm.close()
             self._health.stop()
             gc.enable()
             gc.unfreeze()
@@ -147,18 +145,19 @@ class Engine:
         self._timers.append(self._loop.call_later(seconds, self._guarded, call, *arguments))
 
     def _facts(self) -> dict[str, Any]:
-        span = max(1, self._changed_ns - (self._measured_ns if self._measured_ns != MISSING else self._start_ns))
         return {
             "start_ns": self._start_ns,
             "measured_ns": self._measured_ns,
-            "sent": self._next - len(self._cap_queue) - self._not_sent,
+            "sent": self._sent,
             "not_sent": self._not_sent,
             **self._due_facts(),
-            "in_flight_mean": self._area / span,
-            "in_flight_max": self._peak,
+            "conversations_broken": self._turns.broken,
+            "conversations_cut": self._turns.cut,
+            "in_flight_mean": self._flight.mean,
+            "in_flight_max": self._flight.peak,
             "plan_ran_dry": self._dry,
             "raw_records": self._decoding.raw,
-            "pacing": self._pacer.source if self._pacer is not None else "closed loop",
+            "pacing": self._alarm.source or "closed loop",
             **self._health.facts(),
         }
 
@@ -173,97 +172,101 @@ class Engine:
 
     # -- sending ------------------------------------------------------------------------------------------------------
 
-    def _next_index(self) -> int:
-        index = self._next
-        self._next += 1
-        return index
+    def _begin(self) -> None:
+        self._slots.begin()
+        self._fill(self._start_ns)
+        self._due()
 
-    def _launch(self, index: int, intended_ns: int, ready_ns: int) -> None:
-        if not self._plan.requests.is_made(index):
+    def _from_plan(self, at_ns: int) -> Due:
+        self._next += 1
+        return Due(at_ns, 0, self._next - 1, (self._next - 1) % self._rules.targets)
+
+    def _built(self, number: int) -> Request:
+        if not self._plan.requests.is_made(number):
             self._dry += 1
         try:
-            request = self._plan.requests[index]
+            return self._plan.requests[number]
         except Exception:
             self._not_sent += 1
             raise
-        record = Record(
-            index=index,
-            target=index % self._rules.targets,
-            session=request.sample.session,
-            turn=request.sample.turn,
-            phase=request.phase,
-            intended_ns=intended_ns,
-            ready_ns=ready_ns,
-            isl_wanted=request.sample.isl,
-            isl_tokenizer=request.isl_tokenizer,
-            osl_wanted=MISSING if request.max_tokens is None else request.max_tokens,
-            inputs=max(1, len(request.sample.texts)),
-            choices=request.choices,
-        )
-        exchange = Exchange(request, record, self._decoding.arrived, self._done)
-        if self._measured_ns == MISSING and request.phase == Phase.MEASURED:
+
+    def _launch(self, due: Due, ready_ns: int) -> None:
+        request = due.request or self._built(due.number)
+        record = due.record(request, ready_ns)
+        goes_on = request.then is not None
+        session = record.session if self._rules.session_connection else MISSING
+        exchange = Exchange(request, record, self._decoding.arrived, self._done, session=session, last=not goes_on)
+        self._sent += 1
+        self._conversations = self._conversations or goes_on
+        if request.phase == Phase.WARMUP:
+            self._warm += 1
+        elif self._measured_ns == MISSING:
             self._begin_measuring()
-        self._under_way.add(exchange)
+        self._flight.add(exchange)
         self._transport.send(exchange)
-        self._count()  # only now: preparing a send is not being in flight
+        self._flight.count()
         self._deadlines.add(exchange)
 
     def _begin_measuring(self) -> None:
         self._measured_ns = now_ns()
-        self._area = self._peak = 0
-        self._changed_ns = self._measured_ns
+        self._flight.begin(self._measured_ns)
+        self._slots.measuring()
         if self._schedule.duration_ns is not None:
             self._later(self._schedule.duration_ns / 1e9, self._time_is_up)
 
-    def _begin_closed(self) -> None:
-        """All slots at once, but warm-up requests alone first: the rest follows when the first measured one leaves."""
-        slots = 0 if self._stopped else min(self._schedule.concurrency or 1, self._total)
-        for _ in range(min(slots, self._schedule.warmup or slots)):
-            self._launch(self._next_index(), self._start_ns, self._start_ns)
-
     def _fill(self, since_ns: int) -> None:
-        """Closed loop: as many in flight as asked for."""
-        slots = self._schedule.concurrency or 1
-        while len(self._under_way) + self._resting < slots and self._next < self._total:
-            self._launch(self._next_index(), since_ns, since_ns)
+        """Closed loop: as many under way, those that think included, as slots are open."""
+        while not self._stopped and self._next < self._total:
+            if len(self._flight) + self._resting + len(self._turns) >= self._slots.open:
+                return
+            self._launch(self._from_plan(since_ns), since_ns)
 
-    def _count(self) -> None:
-        """Keep the integral of the number in flight; called right after every change of it."""
-        now = now_ns()
-        flying = len(self._under_way)
-        self._area += self._last_flying * (now - self._changed_ns)
-        self._changed_ns = now
-        self._last_flying = flying
-        if flying > self._peak:
-            self._peak = flying
+    def _room(self) -> int:
+        """Open loop: how many may leave before the cap is reached."""
+        cap = self._schedule.concurrency
+        return OPEN_ENDED if cap is None else cap - len(self._flight) - self._resting
+
+    def _first_ns(self) -> int:
+        """When the clock calls for something from the plan: the next arrival, or the next slot of a ramp-up."""
+        offsets = self._schedule.offset_ns
+        if self._next >= self._total:
+            return NEVER
+        if offsets is None:
+            return self._slots.next_ns(self._start_ns)
+        return self._start_ns + int(offsets[self._next])
 
     def _due(self) -> None:
-        """Open loop: everything whose moment has come leaves, or waits for the cap."""
-        offsets = self._schedule.offset_ns
-        assert offsets is not None
-        assert self._pacer is not None
-        cap = self._schedule.concurrency
-        while self._next < self._total and not self._stopped:
-            intended = self._start_ns + int(offsets[self._next])
-            now = now_ns()
-            if intended > now:
-                self._pacer.at(intended)
+        """Everything whose moment has come leaves, or waits for the cap of an open loop."""
+        while not self._stopped:
+            first_ns, turn_ns = self._first_ns(), self._turns.next_ns
+            at_ns = min(first_ns, turn_ns)
+            if at_ns > now_ns():
+                self._alarm.at(at_ns)
                 return
-            index = self._next_index()
-            if cap is not None and (self._cap_queue or len(self._under_way) + self._resting >= cap):
-                self._cap_queue.append((index, intended))
-            else:  # with a cap that is not reached, being late is the client's own doing: no wait for the cap
-                self._launch(index, intended, max(intended, self._room_ns))
+            if turn_ns <= first_ns:
+                self._take(self._turns.pop())
+            elif self._schedule.offset_ns is not None:
+                self._take(self._from_plan(at_ns))
+            else:
+                self._slots.open += 1
+                self._fill(at_ns)
+
+    def _take(self, due: Due) -> None:
+        if self._schedule.offset_ns is not None and (self._waiting or self._room() <= 0):
+            heapq.heappush(self._waiting, due)
+        else:  # with a cap that is not reached, being late is the client's own doing: no wait for the cap
+            self._launch(due, max(due.at_ns, self._room_ns))
 
     def _done(self, exchange: Exchange) -> None:
-        """An exchange has ended; the slot is free from its last byte on."""
+        """An exchange has ended; the slot is free from its last byte on, or its conversation's from now on."""
         exchange.ended = True
-        self._under_way.discard(exchange)
+        self._flight.remove(exchange)
         self._deadlines.remove(exchange)
-        self._count()
         record = exchange.record
         if record.phase == Phase.MEASURED:
             self._live.done += 1
+        if exchange.request.then is not None:
+            self._guarded(self._turns.after, exchange, self._stopped)
         self._decoding.arrived(exchange)
         if not self._stopped:
             if exchange.reply.outcome in (Outcome.CONNECT_ERROR, Outcome.TLS_ERROR):
@@ -282,16 +285,18 @@ class Engine:
         self._look_at_failures()
         if self._stopped:
             return
-        if self._cap_queue:
-            index, intended = self._cap_queue.popleft()
-            self._launch(index, intended, max(intended, since_ns))
-        elif self._schedule.offset_ns is not None:
-            if len(self._under_way) + self._resting + 1 == self._schedule.concurrency:
-                self._room_ns = since_ns
-        elif self._next < self._total:
-            self._launch(self._next_index(), since_ns, since_ns)
-            if self._measured_ns != MISSING:
-                self._fill(since_ns)
+        if self._schedule.offset_ns is None:
+            if self._turns:
+                self._due()
+            self._fill(since_ns)
+            return
+        if not self._waiting and self._room() == 1:
+            self._room_ns = since_ns
+        if self._turns:  # one that is due by now may be before those that wait
+            self._due()
+        while self._waiting and self._room() > 0:
+            due = heapq.heappop(self._waiting)
+            self._launch(due, max(due.at_ns, since_ns))
 
     # -- ending -------------------------------------------------------------------------------------------------------
 
@@ -302,20 +307,25 @@ class Engine:
 
     def _look_at_failures(self) -> None:
         """End the run when too many requests have failed; what is in flight gets its time to end."""
-        rules, failed, ended = self._rules, self._live.failed_at_all, self._live.ended_at_all
-        many = rules.most_failed is not None and failed >= rules.most_failed
-        told = ended >= min(SOME_ENDED, self._total)
-        share = told and rules.most_failed_pct is not None and 100 * failed >= rules.most_failed_pct * ended
-        if failed and (many or share) and not self._stopped:
+        failed, ended = self._live.failed_at_all, self._live.ended_at_all
+        if not self._stopped and self._rules.too_many(failed, ended, self._total):
             self.stopped_early = f"{failed} of {ended} requests had failed"
+            self._time_is_up()
+
+    def _look_at_precision(self) -> None:
+        """End the run when it knows enough; what is in flight gets its time to end."""
+        known = "" if self._precision is None or self._stopped else self._precision.reached()
+        if known:
+            self.stopped_at = known
             self._time_is_up()
 
     def _stop(self) -> None:
         if self._stopped:
             return
         self._stopped = True
-        self._not_sent += len(self._cap_queue)
-        self._cap_queue.clear()
+        self._not_sent += sum(due.request is None for due in self._waiting)
+        self._turns.drop(self._waiting)
+        self._waiting.clear()
         offsets = self._schedule.offset_ns
         if offsets is not None and not self.interrupted:  # arrivals the clock had already called for
             passed = now_ns() - self._start_ns
@@ -324,14 +334,14 @@ class Engine:
                 self._not_sent += 1
 
     def _cancel_rest(self) -> None:
-        for exchange in list(self._under_way):
+        for exchange in self._flight:
             self._transport.cancel(exchange)
         self._maybe_over()
 
     def _maybe_over(self) -> None:
-        if self._under_way or self._over.done():
+        if self._flight or self._over.done():
             return
-        if self._stopped or (self._next >= self._total and not self._cap_queue and not self._resting):
+        if self._stopped or not (self._next < self._total or self._waiting or self._turns or self._resting):
             self._over.set_result(None)
 
     # -- beside the run -----------------------------------------------------------------------------------------------
@@ -342,6 +352,9 @@ class Engine:
         self._decoding.flush()
         self._health.collect_if_grown()
         self._look_at_failures()
+        self._ticks += 1
+        if self._ticks % PRECISION_TICKS == 0:
+            self._look_at_precision()
         if not self._refilling:
             self._refill()
         if self._watch is not None:
@@ -354,32 +367,22 @@ class Engine:
             self._later(REFILL_PAUSE_S, self._refill)
 
     def _snapshot(self, *, over: bool = False) -> Snapshot:
-        now, live, schedule, series = now_ns(), self._live, self._schedule, self._health.series
-        measuring = self._measured_ns != MISSING
-        elapsed = (now - self._measured_ns) / 1e9 if measuring else 0.0
-        total = self._total - schedule.warmup if self._total < OPEN_ENDED else None
-        duration = None if schedule.duration_ns is None else schedule.duration_ns / 1e9
-        left = None if duration is None else max(0.0, duration - elapsed)
-        if total and live.done and elapsed:
-            by_count = (total - live.done) * elapsed / live.done
-            left = by_count if left is None else min(left, by_count)
-        lags, shares = series["loop_lag_max_ns"], series["cpu_pct"]
-        return Snapshot(
-            elapsed_s=elapsed,
-            duration_s=duration,
-            left_s=left,
-            done=live.done,
-            total=total,
-            in_flight=len(self._under_way),
-            waiting=None if schedule.offset_ns is None or schedule.concurrency is None else len(self._cap_queue),
-            failures=dict(live.failures),
-            warming_up=not measuring,
-            streams=live.streams,
-            tokens_per_s=live.look(now, self._decoding.content_events),
-            ttft_ms=live.ttft.percentiles_ms(SHOWN),
-            itl_ms=live.itl.percentiles_ms(SHOWN),
-            latency_ms=live.latency.percentiles_ms(SHOWN),
-            lag_ms=lags[-1] / 1e6 if lags else None,
-            cpu_pct=shares[-1] if shares else None,
+        schedule = self._schedule
+        return self._live.snapshot(
+            now_ns(),
+            measured_ns=self._measured_ns,
+            duration_ns=schedule.duration_ns,
+            total=self._measured_total(),
+            in_flight=len(self._flight),
+            waiting=None if schedule.offset_ns is None or schedule.concurrency is None else len(self._waiting),
+            content_events=self._decoding.content_events,
+            series=self._health.series,
             over=over,
         )
+
+    def _measured_total(self) -> int | None:
+        """Requests that will be measured; with conversations only where the plan knows how many turns they have."""
+        if not self._conversations:
+            return self._total - self._schedule.warmup if self._total < OPEN_ENDED else None
+        turns: int | None = getattr(self._plan.requests, "total_turns", None)
+        return None if turns is None else turns - self._warm

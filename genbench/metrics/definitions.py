@@ -135,6 +135,14 @@ def _ttfo(table: RecordTable) -> Values:
     return _span(stamps, table.sent_ns, table.ok & table.streamed)
 
 
+def _ttft_turn(later: bool) -> Callable[[RecordTable], Values]:
+    def values(table: RecordTable) -> Values:
+        among = table.ok & table.streamed & (table.session >= 0) & ((table.turn > 0) == later)
+        return _span(_first(table), table.sent_ns, among)
+
+    return values
+
+
 def _ttst(table: RecordTable) -> Values:
     second = _event_at(table, np.ones(len(table), dtype=np.int64))
     return _span(second, _first(table), table.ok & table.streamed)
@@ -229,10 +237,12 @@ def _client_lag(table: RecordTable) -> Values:
 
 OK = "ok requests of the measured phase"
 STREAMED = f"{OK} that were streamed"
+OPENING, FOLLOWING = (f"{STREAMED}, of a conversation, {turn}" for turn in ("turn 0", "turn 1 or later"))
+FIRST = "first content event - sent"
 SENT = "every request of the measured phase that was sent"
 
 METRICS: tuple[MetricDef, ...] = (
-    MetricDef("ttft", "Time to first token", "ms", "first content event - sent", STREAMED, "low", _ttft),
+    MetricDef("ttft", "Time to first token", "ms", FIRST, STREAMED, "low", _ttft),
     MetricDef(
         "ttfo",
         "Time to first output token",
@@ -242,6 +252,8 @@ METRICS: tuple[MetricDef, ...] = (
         "low",
         _ttfo,
     ),
+    MetricDef("ttft_first_turn", "Time to first token, first turn", "ms", FIRST, OPENING, "low", _ttft_turn(False)),
+    MetricDef("ttft_later_turns", "Time to first token, later turns", "ms", FIRST, FOLLOWING, "low", _ttft_turn(True)),
     MetricDef(
         "ttst",
         "Time to second token",
@@ -365,6 +377,7 @@ RUN_METRICS: tuple[RunDef, ...] = (
     RunDef("input_token_throughput", "Input throughput", "token/s", "sum of isl of ok requests / duration", "high"),
     RunDef("total_token_throughput", "Total throughput", "token/s", "output plus input token throughput", "high"),
     RunDef("embedding_throughput", "Embedding throughput", "input/s", "inputs of ok requests / duration", "high"),
+    RunDef("cached_input_pct", "Cached input", "%", "sum of cached tokens / sum of isl, ok requests whose usage tells"),
     RunDef("requested_rate", "Requested rate", "req/s", "(n - 1) / (last - first intended)"),
     RunDef("delivered_rate", "Delivered rate", "req/s", "sends up to the last intended / (last - first intended)"),
     RunDef("concurrency_mean", "Concurrency, mean", "requests", "time-weighted number in flight"),

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from genbench import stats
+from genbench import loads, stats
 from genbench.metrics import slo as slo_rules
 from genbench.metrics import steady, verdict
 from genbench.metrics.definitions import (
@@ -25,6 +25,7 @@ from genbench.metrics.definitions import (
     osl,
     tokens_per_event_source,
 )
+from genbench.metrics.notes import of_the_end
 from genbench.records import Bools, Ints, RecordTable
 from genbench.stats import Floats
 from genbench.types import NOT_FAILED, Distribution, Outcome, Phase, RunValue, Slo, Summary, TargetFigures
@@ -164,13 +165,13 @@ def _run_figures(
     run["concurrency_mean"] = RunValue("requests", float(sampled) if isinstance(sampled, int | float) else mean)
     run["concurrency_max"] = RunValue("requests", float(levels.max()))
     load = _section(header, "config", "load")
-    open_loop = isinstance(rate := load.get("request_rate"), int | float) and np.isfinite(rate)
+    open_loop = loads.scheduled(load)
     if open_loop:
         run |= _rates(table, _section(header, "health"))
-    window = steady.window(table, load.get("concurrency"), open_loop=bool(open_loop))
+    window = steady.window(table, load.get("concurrency"), open_loop=open_loop) if loads.even(load) else None
     if window is None:
         return run, None
-    found, unsteady = steady.figures(table, values["ttft"], window, open_loop=bool(open_loop))
+    found, unsteady = steady.figures(table, values["ttft"], window, open_loop=open_loop)
     return run | found, unsteady
 
 
@@ -220,6 +221,10 @@ def _throughputs(
         expected = run["request_throughput"].value * float(values["osl"].values.mean())
         if expected > 0:
             run["throughput_consistency_pct"] = RunValue("%", 100 * abs(output.value / expected - 1))
+    told = has_in & (table.cached_tokens >= 0) & (table.isl_usage > 0)
+    if told.any():
+        share = 100 * float(table.cached_tokens[told].sum() / table.isl_usage[told].sum())
+        run["cached_input_pct"] = RunValue("%", share)
     if has_in.any() and has_out.any():
         both = np.where(has_in, lengths_in, 0) + np.where(has_out, lengths_out, 0)
         run["total_token_throughput"] = _rate(table, span, both, has_in | has_out, "token/s", seed)
@@ -252,11 +257,13 @@ def _rate(
 def _rates(table: RecordTable, engine: Mapping[str, Any]) -> dict[str, RunValue]:
     """Requested and delivered rate of an open loop, over the arrivals that were due, sent or not (the engine's count).
 
+    With conversations those are the first turns: later ones leave when an answer before them has ended.
     The send that belongs to the last arrival is always a little after it, so it is never counted: n sends in time make
     n - 1 gaps, and a client that is never late delivers what was requested.
     """
-    intended = table.intended_ns[table.measured & (table.intended_ns >= 0)]
-    sent = table.sent_ns[table.measured & (table.sent_ns >= 0)]
+    arrived = table.measured & (table.turn == 0)
+    intended = table.intended_ns[arrived & (table.intended_ns >= 0)]
+    sent = table.sent_ns[arrived & (table.sent_ns >= 0)]
     due = int(engine.get("due") or intended.size)
     if due < 2 or not intended.size:
         return {}
@@ -331,13 +338,14 @@ def _missing_notes(table: RecordTable, header: Mapping[str, Any]) -> list[str]:
     notes = []
     not_sent = _not_sent(header)
     if not_sent:
-        due = int(table.measured.sum()) + not_sent
+        due = int((table.measured & (table.turn == 0)).sum()) + not_sent
         notes.append(
             f"{not_sent} of {due} due requests were never sent; latencies and the rows 'from intended' leave them out,"
             " and each is an SLO miss"
         )
     if header.get("error"):
         notes.append(f"the run ended early: {header['error']}")
+    notes += of_the_end(header)
     retries = _section(header, "health").get("retries")
     if retries:
         notes.append(

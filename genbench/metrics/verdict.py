@@ -99,7 +99,7 @@ def _rate(on: Evidence) -> Iterator[Finding]:
     if asked is None or delivered is None or asked.value <= 0:
         return
     share = 100 * delivered.value / asked.value
-    due = int(on.part("health").get("due") or np.count_nonzero(on.table.measured))
+    due = int(on.part("health").get("due") or np.count_nonzero(on.table.measured & (on.table.turn == 0)))
     level = _level(-share, *(-bound for bound in DELIVERED_PCT))
     if level is None or (1 - share / 100) * (due - 1) < 1.5:
         return
@@ -198,12 +198,17 @@ def _template(on: Evidence) -> int:
 
 
 def _cache(on: Evidence) -> Iterator[Finding]:
-    """Prompts with a salt of their own have nothing to find in a prefix cache but the template before it."""
-    table = on.table
-    known = table.ok & (table.cached_tokens >= 0) & (table.isl_usage > 0)
-    if on.part("config", "workload").get("salt") == NO_SALT or not known.any():
+    """Prompts with a salt of their own have nothing to find in a prefix cache but what was asked to be shared.
+
+    That is the template before them, a shared prefix, and the turns before in a conversation.
+    """
+    table, workload = on.table, on.part("config", "workload")
+    known = table.ok & (table.cached_tokens >= 0) & (table.isl_usage > 0) & (table.turn == 0)
+    if workload.get("salt") == NO_SALT or not known.any():
         return
-    cached = np.maximum(table.cached_tokens[known] - _template(on), 0)
+    shared = workload.get("shared_prefix_tokens")
+    expected = _template(on) + (shared if isinstance(shared, int) else 0)
+    cached = np.maximum(table.cached_tokens[known] - expected, 0)
     share = 100 * float(cached.sum() / table.isl_usage[known].sum())
     if share > CACHED_PCT:
         text = f"{share:.3g} % of the input came from the server's prefix cache, which was not asked for"

@@ -18,12 +18,13 @@ from genbench.engine.decoding import Decoding
 from genbench.engine.live import Live, Snapshot
 from genbench.engine.loop import Engine, Rules
 from genbench.engine.preflight import explain
+from genbench.engine.until import Until
 from genbench.errors import ConfigError, GenbenchError, RecordError
 from genbench.metrics.summary import Run
 from genbench.options import Target
 from genbench.plan.requests import BuiltRequests
 from genbench.records import RecordWriter, write_header
-from genbench.resolve import error_limit, resolve
+from genbench.resolve import error_limit, resolve, until
 from genbench.studies import amend, calibration, limits, simulated
 from genbench.studies.header import header
 from genbench.studies.plan import planned
@@ -195,6 +196,7 @@ async def _run(
     gained = {
         "interrupted": engine.interrupted,
         "stopped_early": engine.stopped_early,
+        "stopped_at": engine.stopped_at,
         "error": None if engine.error is None else scrub(f"{type(engine.error).__name__}: {engine.error}"),
         "health": health,
         "calibration": known.quote(events_per_s) if known else {"stale": calibration.stale(here)},
@@ -222,7 +224,7 @@ def _transport(loop: asyncio.AbstractEventLoop, poller: Poller, prepared: Prepar
 
 
 def _rules(prepared: Prepared) -> Rules:
-    given = prepared.config.limits
+    given, load = prepared.config.limits, prepared.config.load
     count, percent = error_limit(given.stop_after_errors) if given.stop_after_errors else (None, None)
     return Rules(
         targets=len(prepared.addresses),
@@ -230,6 +232,8 @@ def _rules(prepared: Prepared) -> Rules:
         total_ns=None if given.timeout_total_s is None else round(given.timeout_total_s * 1e9),
         most_failed=count,
         most_failed_pct=percent,
+        until=None if load.until_ci is None else Until(*until(load.until_ci)),
+        session_connection=prepared.config.workload.session_connection,
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from genbench.types import Outcome, Record, Reply, Request
+from genbench.types import MISSING, Outcome, Record, Reply, Request
 
 if TYPE_CHECKING:
     from genbench.decode import ResponseDecoder
@@ -58,21 +58,52 @@ class Timeouts:
 
 
 class Exchange:
-    """Live state of one request; `queued`, `ended` and `broken` belong to the engine's decoding queue."""
+    """Live state of one request; `queued`, `ended`, `judged` and `broken` belong to the engine's decoding queue.
 
-    __slots__ = ("arrived", "broken", "connection", "decoder", "done", "ended", "queued", "record", "reply", "request")
+    `session` is the conversation whose connection this request is to use, where each has one of its own (MISSING: any
+    connection will do). `last` says whether the connection is free afterwards; the engine may set it in `done`, when a
+    turn that was to be followed by others was not.
+    """
 
-    def __init__(self, request: Request, record: Record, arrived: Callback, done: Callback) -> None:
+    __slots__ = (
+        "arrived",
+        "broken",
+        "connection",
+        "decoder",
+        "done",
+        "ended",
+        "judged",
+        "last",
+        "queued",
+        "record",
+        "reply",
+        "request",
+        "session",
+    )
+
+    def __init__(
+        self,
+        request: Request,
+        record: Record,
+        arrived: Callback,
+        done: Callback,
+        *,
+        session: int = MISSING,
+        last: bool = True,
+    ) -> None:
         self.request = request
         self.record = record
         self.reply = Reply()
         self.arrived = arrived
         self.done = done
+        self.session = session
+        self.last = last
         self.connection: Any = None
         self.decoder: ResponseDecoder | None = None
         self.broken = ""
         self.queued = False
         self.ended = False
+        self.judged = False
 
 
 class Transport(Protocol):

@@ -4,6 +4,9 @@ Holds the pool of connections to pinned addresses: idle ones are used last-in fi
 ones are opened on demand with at most `CONNECTS` under way. A request is sent a second time only when its
 connection had carried an answer or sat idle and then closed without a byte: that is a race with the server's keep-alive
 timer, not an answer. `sent_ns` stays the first.
+A conversation that is to have a connection of its own (`Exchange.session`) takes any for its first turn; from then on
+nobody else gets it until the last turn has ended, or the engine says that none follows. If it has closed meanwhile, the
+next turn gets a new one, and that is counted.
 Failures met inside `send` are reported in the loop's next turn, so the engine may send from within `done`.
 """
 
@@ -41,12 +44,13 @@ class WireTransport:
         self._timeouts = timeouts
         self._retry = retry
         self._idle: tuple[list[Connection], ...] = tuple([] for _ in addresses)
+        self._kept: dict[int, Connection] = {}  # by conversation, between its turns
         self._live: set[Connection] = set()
         self._owner: dict[Connection, Exchange | None] = {}  # connections coming up, and who waits for them
         self._waiting: deque[Exchange] = deque()  # no connection slot yet
         self._preopening: asyncio.Future[None] | None = None
         self._connect_times: list[int] = []
-        self._tried = self._opened = self._replaced = self._retried = self._waited = 0
+        self._tried = self._opened = self._replaced = self._retried = self._waited = self._sessions_lost = 0
         self._sweep_s = max(0.01, min(1.0, timeouts.connect_ns / 1e10, timeouts.idle_ns / 1e10))
         self._sweeper = loop.call_later(self._sweep_s, self._sweep)
 
@@ -64,20 +68,36 @@ class WireTransport:
         return self._connect_times
 
     def send(self, exchange: Exchange) -> None:
-        """Start a request on an idle connection, or on a new one."""
+        """Start a request on an idle connection, its conversation's own where it has one, or on a new one."""
         exchange.record.start_ns = now_ns()
-        self._place(exchange)
+        if exchange.session == MISSING or exchange.record.turn == 0:
+            self._place(exchange)
+            return
+        kept = self._kept.pop(exchange.session, None)
+        if kept is None or not self._started(kept, exchange):
+            self._sessions_lost += 1
+            self._open_for(exchange)
 
     def _place(self, exchange: Exchange) -> None:
         idle = self._idle[exchange.record.target]
         while idle:
-            connection = idle.pop()
-            if connection.just_answered() or connection.alive():
-                connection.start(exchange, self._data(exchange))
+            if self._started(idle.pop(), exchange):
                 return
-            if connection in self._live:
-                self.lost_idle(connection)
-                connection.close()
+        self._open_for(exchange)
+
+    def _started(self, connection: Connection, exchange: Exchange) -> bool:
+        """Send a request on a connection that was idle; False when that has closed."""
+        if connection not in self._live:
+            return False
+        if connection.just_answered() or connection.alive():
+            connection.start(exchange, self._data(exchange))
+            return True
+        if connection in self._live:  # else it noticed by itself, just now
+            self.lost_idle(connection)
+            connection.close()
+        return False
+
+    def _open_for(self, exchange: Exchange) -> None:
         self._waited += 1
         if len(self._owner) < CONNECTS:
             self._connect(exchange, exchange.record.target)
@@ -105,6 +125,7 @@ class WireTransport:
         for connection in list(self._live):
             connection.close()
         self._live.clear()
+        self._kept.clear()
         for idle in self._idle:
             idle.clear()
         self.stamps.close()
@@ -117,6 +138,7 @@ class WireTransport:
             "connection_waits": self._waited,
             "connections_replaced": self._replaced,
             "retries": self._retried,
+            "session_connections_lost": self._sessions_lost,
             **self.stamps.facts(),
         }
 
@@ -137,11 +159,18 @@ class WireTransport:
 
     def finished(self, connection: Connection, exchange: Exchange) -> None:
         """An answer is complete."""
-        if connection.state == IDLE:
-            self._release(connection)
-        else:
+        goes_on = exchange.session != MISSING and not exchange.last
+        if connection.state != IDLE:
             self._live.discard(connection)
+        elif goes_on:
+            self._kept[exchange.session] = connection
+        else:
+            self._release(connection)
         exchange.done(exchange)
+        if goes_on and exchange.last:  # the engine found no turn to follow
+            kept = self._kept.pop(exchange.session, None)
+            if kept is not None and kept in self._live:
+                self._release(kept)
 
     def broken(
         self,
@@ -167,6 +196,7 @@ class WireTransport:
             and exchange.record.attempts == 1
             and (connection.answers or _sat_idle(connection, exchange))
         ):
+            self._sessions_lost += exchange.session != MISSING and exchange.record.turn > 0
             exchange.record.attempts = 2
             exchange.record.sent_end_ns = MISSING
             self._retried += 1

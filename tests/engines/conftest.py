@@ -106,7 +106,8 @@ def vllm(place: Path) -> Iterator[Engine]:
     port = free_port()
     command = [program("GENBENCH_VLLM_BIN", "vllm"), "serve", "./tiny", "--served-model-name", "tiny"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--max-model-len", "2048", "--dtype", "float32"]
-    engine = Engine([*command, "--enforce-eager"], port, "/health", place / "vllm.log", place)
+    command += ["--enforce-eager", "--enable-prompt-tokens-details"]
+    engine = Engine(command, port, "/health", place / "vllm.log", place)
     yield engine
     engine.stop()
 

@@ -22,6 +22,8 @@ R, C, T = EventKind.REASONING, EventKind.CONTENT, EventKind.TOOL
 NORMAL: dict[str, list[float]] = {
     "ttft": [50],  # 150 - 100
     "ttfo": [50],
+    "ttft_first_turn": [],  # of no conversation
+    "ttft_later_turns": [],
     "ttst": [20],  # 170 - 150
     "request_latency": [130],  # 230 - 100; the body's end at 235 does not count
     "tpot": [80 / 3],  # (230 - 150) / (4 - 1)
@@ -131,6 +133,19 @@ def test_hidden_reasoning_is_not_in_the_stream() -> None:
     assert values("tpot", shown) == pytest.approx([60 / 103])
     assert values("ntpot", hidden) == pytest.approx([110 / 104])
     assert values("osl", hidden) == [104]
+
+
+def test_first_and_later_turns_of_conversations() -> None:
+    """TTFT 50, 60, 70 for the turns of conversation 4; 80 for a request of none, which is in neither."""
+    records = [stream(t, 100, [150 + 10 * t, 190], session=4, turn=t) for t in range(3)]
+    records.append(stream(3, 100, [180, 190]))
+    assert values("ttft_first_turn", *records) == [50]
+    assert values("ttft_later_turns", *records) == [60, 70]
+    assert values("ttft", *records) == [50, 60, 70, 80]
+    failed = [stream(t, 100, [150], session=4, turn=t, outcome=Outcome.TRUNCATED) for t in range(2)]
+    whole = [stream(t, 100, [150], session=4, turn=t, streamed=False) for t in range(2)]
+    for key in ("ttft_first_turn", "ttft_later_turns"):
+        assert values(key, *failed) == values(key, *whole) == []
 
 
 def test_not_streamed() -> None:

@@ -121,3 +121,99 @@ def test_load_that_drifts_is_not_steady() -> None:
     assert found == {}
     assert unsteady is not None
     assert "requests in flight" in unsteady.text
+
+
+def talks(
+    users: int, each: int, turns: int, *, think: float = 30, stagger: float = 25, slower: float = 0, drift: float = 0
+) -> list[Record]:
+    """`users` with conversations one after the other; turns of 100 ms, TTFT 40 ms plus `slower` for each turn before.
+
+    `drift` ms more in the second half of each user's conversations.
+    """
+    records: list[Record] = []
+    for user in range(users):
+        sent = stagger * user
+        for k in range(each):
+            for turn in range(turns):
+                first = 40 + slower * turn + (drift if k >= each / 2 else 0)
+                record = stream(
+                    len(records), sent, [sent + first, sent + 100], session=user * each + k, turn=turn, osl=10
+                )
+                record.intended_ns = ns(sent)
+                records.append(record)
+                sent += 100 + (think if turn + 1 < turns else 0)
+    return records
+
+
+def test_window_of_a_closed_loop_with_conversations() -> None:
+    """Three users begin at 0 25 50; a conversation takes 100 + 30 + 100 = 230 ms, five of them 1150 ms.
+
+    All three are under way from 50 on, in flight together hardly ever; user 0 ends its last conversation at 1150.
+    """
+    table = table_from(talks(3, 5, 2))
+    assert steady.window(table, 3, open_loop=False) == (ns(50), ns(1150))
+    assert steady.window(table, 4, open_loop=False) is None
+    found, unsteady = figures(table, (ns(50), ns(1150)))
+    assert unsteady is None
+    # each user is in flight for 200 of 230 ms; the window's ends cut into a conversation
+    assert found["steady_concurrency_mean"].value == pytest.approx(3 * 200 / 230, rel=0.03)
+
+
+def test_the_warm_ups_conversations_are_not_in_the_window() -> None:
+    """The first of each user's; user 2's ends at 280, the measured ones began at 230, 255 and 280."""
+    records = talks(3, 8, 2)
+    for record in records:
+        if record.session % 8 == 0:
+            record.phase = Phase.WARMUP
+    assert steady.window(table_from(records), 3, open_loop=False) == (ns(280), ns(1840))
+
+
+def test_the_number_in_flight_is_not_compared_where_users_think() -> None:
+    """Two of three users think for 400 ms between turns in the second half: fewer are in flight, nothing is wrong."""
+    records = talks(1, 60, 2, think=0)
+    sent = 0.0
+    for k in range(30):
+        for turn in range(2):
+            records.append(
+                stream(len(records), sent, [sent + 40, sent + 100], session=100 + k, turn=turn, intended_ns=ns(sent))
+            )
+            sent += 100 + (400 if k >= 15 and not turn else 0)
+    table = table_from(records)
+    span = steady.window(table, 2, open_loop=False)
+    assert span is not None
+    assert figures(table, span)[1] is None
+    for record in records:  # without knowing that they think it is a load that falls
+        record.session = -1
+    unsteady = figures(table_from(records), span)[1]
+    assert unsteady is not None
+    assert "requests in flight" in unsteady.text
+
+
+def test_ttft_is_compared_turn_by_turn() -> None:
+    """One conversation of 12 turns, each 10 ms slower to begin than the one before: that is no drift of the server."""
+    table = table_from(talks(4, 1, 12, slower=4))
+    assert figures(table, (ns(75), ns(1500)))[1] is None
+    alone = [stream(k, 130 * k, [130 * k + 40 + 4 * (k // 4), 130 * k + 100]) for k in range(48)]
+    assert figures(table_from(alone), (0, ns(6200)))[1] is not None
+    drifting = figures(table_from(talks(4, 20, 3, drift=20)), (ns(75), ns(6500)))[1]
+    assert drifting is not None
+    assert drifting.text.startswith("mean TTFT")
+
+
+def test_window_of_an_open_loop_is_that_of_first_turns() -> None:
+    records = [
+        stream(2 * i + t, 10 * i + 500 * t, [10 * i + 500 * t + 5], session=i, turn=t, intended_ns=ns(10 * i + 500 * t))
+        for i in range(30)
+        for t in range(2)
+    ]
+    assert steady.window(table_from(records), None, open_loop=True) == (0, ns(290))
+
+
+def test_conversations_arrive_together() -> None:
+    """4 requests of 100 ms as one conversation weigh (400)^2, alone 4 * 100^2: the error is twice as large."""
+    records = talks(1, 1, 4, think=0)
+    together = steady._arrivals_error(table_from(records), 0, ns(1000))
+    assert together == pytest.approx(0.4)
+    for record in records:
+        record.session = -1
+    assert steady._arrivals_error(table_from(records), 0, ns(1000)) == pytest.approx(0.2)

@@ -102,6 +102,66 @@ def test_rates_of_an_open_loop() -> None:
     assert "requested_rate" not in summary_of(*late, config={"load": {"request_rate": "inf"}}).run
 
 
+def conversation(session: int, begin: float, turns: int = 2, **more: Any) -> list[Record]:
+    """Turns of 100 ms, 50 ms apart."""
+    return [
+        stream(10 * session + t, sent, [sent + 40, sent + 100], session=session, turn=t, intended_ns=ns(sent), **more)
+        for t, sent in enumerate(begin + 150 * k for k in range(turns))
+    ]
+
+
+def test_rates_are_those_of_first_turns() -> None:
+    """Conversations due at 0 100 200 300 400: 10 a second, whatever their second turns are; those end at 650."""
+    records = [record for k in range(5) for record in conversation(k, 100 * k)]
+    header: dict[str, Any] = {"config": {"load": {"request_rate": 10.0}}}
+    summary = summarise(table_from(records), header)
+    assert value(summary, "requested_rate") == value(summary, "delivered_rate") == 10
+    assert value(summary, "duration") == pytest.approx(0.65)
+    summary = summarise(table_from(records), header | {"not_sent": 5})
+    assert any("5 of 10 due requests were never sent" in note for note in summary.notes)
+
+
+def test_cached_input() -> None:
+    """30 of 100 and 90 of 100; one whose usage does not tell and one that failed are left out."""
+    summary = summary_of(
+        stream(0, 100, [150], isl=100, cached_tokens=30),
+        stream(1, 100, [150], isl=100, cached_tokens=90),
+        stream(2, 100, [150], isl=100),
+        stream(3, 100, [150], isl=-1, isl_tokenizer=50, cached_tokens=10),
+        stream(4, 100, [150], isl=100, cached_tokens=0, outcome=Outcome.TRUNCATED),
+    )
+    assert value(summary, "cached_input_pct") == 60
+    assert "cached_input_pct" not in summary_of(stream(0, 100, [150])).run
+
+
+def test_conversations_that_are_not_whole_are_told() -> None:
+    health = {"conversations_broken": 1, "conversations_cut": 3, "session_connections_lost": 2}
+    notes = summary_of(
+        stream(0, 100, [150]), health=health, stopped_at="ttft.p95 known to 4.7 % after 120 requests"
+    ).notes
+    assert notes == (
+        "1 conversation broke off at a turn that failed: later turns were never sent",
+        "3 conversations cut short by the end of the run: later turns were never sent",
+        "2 later turns had to open a connection: their own had been closed",
+        "the run ended when it knew enough: ttft.p95 known to 4.7 % after 120 requests (--until-ci)",
+    )
+    none = {"conversations_broken": 0, "conversations_cut": 0, "session_connections_lost": 0}
+    assert summary_of(stream(0, 100, [150]), health=none, stopped_at="").notes == ()
+
+
+@pytest.mark.parametrize("load", [{"ramp": "1:50:60s"}, {"stages": "5@30s,20@60s"}, {"arrival": "trace", "speed": 2.0}])
+def test_a_load_that_changes_by_design_has_no_steady_window(load: dict[str, Any]) -> None:
+    """Sends come ever closer together; by the same rate throughout it would be called unsteady."""
+    due = [3000 * (k / 60) ** 0.5 for k in range(60)]
+    records = [stream(k, t, [t + 40, t + 400], intended_ns=ns(t)) for k, t in enumerate(due)]
+    summary = summary_of(*records, config={"load": load})
+    assert not [key for key in summary.run if key.startswith("steady")]
+    assert "steady" not in {finding.check for finding in summary.findings}
+    assert value(summary, "requested_rate") == pytest.approx(59 / due[-1] * 1000)
+    same = summary_of(*records, config={"load": {"request_rate": 20.0}})
+    assert "steady" in {finding.check for finding in same.findings}
+
+
 def test_concurrency_counts_everything_in_flight() -> None:
     """[100, 300) ok, [200, 400) failed, a warm-up until 200 that began before: 2, 2, 1 in flight for 100 ms each."""
     records = [

@@ -217,6 +217,26 @@ def test_cached_tokens_nobody_asked_for() -> None:
     assert set(findings(answers(isl=100, cached_tokens=90), no_salt)) == set()
 
 
+def test_what_was_asked_to_be_shared_is_no_finding() -> None:
+    """30 of 100 tokens are everybody's prefix; 32 cached ones are 2 % too many."""
+    shared = {"config": {"workload": {"shared_prefix_tokens": 30}}}
+    assert set(findings(answers(isl=100, cached_tokens=31), shared)) == set()
+    assert findings(answers(isl=100, cached_tokens=32), shared)["cached_tokens"].value == pytest.approx(2)
+    both = shared | {"preflight": {"template_tokens": 40}}
+    assert set(findings(answers(isl=100, cached_tokens=70), both)) == set()
+
+
+def test_later_turns_repeat_what_was_said() -> None:
+    """Every second request is a later turn with 90 % cached: not counted, above or below the line."""
+    records = answers(isl=100, cached_tokens=0, session=1)
+    for record in records[1::2]:
+        record.turn, record.cached_tokens = 1, 90
+    assert set(findings(records)) == set()
+    for record in records[::2]:
+        record.cached_tokens = 2
+    assert findings(records)["cached_tokens"].value == pytest.approx(2)
+
+
 def test_littles_law() -> None:
     """Each answer takes 121 ms of the run's 1111 ms: 100 * 121 / 1111 = 10.89 in flight."""
     assert set(findings(answers(), {"health": {"in_flight_mean": 10.89}})) == set()
