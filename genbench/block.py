@@ -27,6 +27,7 @@ SHOWN_RUN = (
     "steady_output_token_throughput",
     "input_token_throughput",
     "total_token_throughput",
+    "cached_input_pct",
     "embedding_throughput",
     "requested_rate",
     "delivered_rate",
@@ -37,6 +38,7 @@ SHOWN_RUN = (
     "concurrency_max",
     "duration",
 )
+ONLY_ABOVE_ZERO = ("cached_input_pct",)
 REPEATS = {
     "ttfo": "ttft",
     "icl": "itl",
@@ -188,7 +190,7 @@ def _shown_run(summary: Summary) -> list[str]:
     keys = []
     for key in SHOWN_RUN:
         figure, whole = summary.run.get(key), summary.run.get(key.removeprefix("steady_"))
-        if figure is None:
+        if figure is None or (key in ONLY_ABOVE_ZERO and not figure.value):
             continue
         if whole is None or whole is figure or abs(figure.value - whole.value) > SAME_STEADY * abs(whole.value):
             keys.append(key)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from genbench.types import CONTENT_KINDS, MISSING, NOT_FAILED, Outcome, Phase, Record
 
 if TYPE_CHECKING:
-    from genbench.engine.until import Precision
+    from genbench.engine.judge import Judge
 
 GROWTH = math.log(1.02)
 FLOOR_NS = 1_000
@@ -101,11 +101,11 @@ class Spread:
 class Live:
     """Counts as records are decoded; `done` is the engine's, which knows before they are.
 
-    `precision` is told of every measured request that was ok, where a run is to end by it.
+    The judges that may end a run are told of every measured request.
     """
 
     def __init__(self) -> None:
-        self.precision: Precision | None = None
+        self.judges: tuple[Judge, ...] = ()
         self.done = 0
         self.failures: dict[str, int] = {}
         self.ended_at_all = self.failed_at_all = 0  # the warm-up's, too
@@ -130,12 +130,12 @@ class Live:
         self.failed_at_all += record.outcome not in NOT_FAILED
         if record.phase != Phase.MEASURED:
             return
+        for judge in self.judges:
+            judge.add(record)
         if record.outcome not in NOT_FAILED:
             self.failures[record.outcome.value] = self.failures.get(record.outcome.value, 0) + 1
         elif record.outcome == Outcome.OK:
             self._ok += 1
-            if self.precision is not None:
-                self.precision.add(record)
             if record.streamed:
                 self._add_stream(record)
             else:

@@ -39,7 +39,7 @@ from genbench.types import MISSING, OPEN_ENDED, Outcome, Phase, Plan, Request
 __all__ = ["Engine", "Rules", "Watcher"]
 
 TICK_S = 0.25
-PRECISION_TICKS = 2
+JUDGE_TICKS = 2
 REFILL_PAUSE_S = 0.002
 CONNECT_PAUSE_S = 0.05  # a refused connection frees its slot at once: without a pause a dead server means a busy loop
 
@@ -87,7 +87,8 @@ class Engine:
         self._refilling = self._conversations = False
         self._timers: list[asyncio.TimerHandle] = []
         self._alarm = Alarm(loop, poller, lambda: self._guarded(self._due))
-        self._precision = live.precision = None if rules.until is None else Precision(rules.until)
+        known = None if rules.until is None else Precision(rules.until)
+        live.judges = tuple(judge for judge in (known, rules.judge) if judge is not None)
         self.interrupted = False
         self.stopped_early = ""  # why, when too many requests had failed
         self.stopped_at = ""  # what is known and how well, when that ended the run
@@ -312,12 +313,15 @@ class Engine:
             self.stopped_early = f"{failed} of {ended} requests had failed"
             self._time_is_up()
 
-    def _look_at_precision(self) -> None:
-        """End the run when it knows enough; what is in flight gets its time to end."""
-        known = "" if self._precision is None or self._stopped else self._precision.reached()
-        if known:
-            self.stopped_at = known
-            self._time_is_up()
+    def _look_at_judges(self) -> None:
+        """End the run when one of them says so."""
+        for judge in () if self._stopped or self._measured_ns == MISSING else self._live.judges:
+            stop = judge.look(now_ns(), len(self._flight) + len(self._waiting))
+            if stop is not None and not self._stopped:
+                self.stopped_at = stop.text
+                self._time_is_up()
+                if stop.at_once:
+                    self._cancel_rest()
 
     def _stop(self) -> None:
         if self._stopped:
@@ -353,8 +357,8 @@ class Engine:
         self._health.collect_if_grown()
         self._look_at_failures()
         self._ticks += 1
-        if self._ticks % PRECISION_TICKS == 0:
-            self._look_at_precision()
+        if self._ticks % JUDGE_TICKS == 0:
+            self._look_at_judges()
         if not self._refilling:
             self._refill()
         if self._watch is not None:

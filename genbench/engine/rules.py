@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from genbench.engine.judge import Judge
 from genbench.engine.until import Until
 
 SOME_ENDED = 20  # before a share of them means anything
@@ -11,8 +12,8 @@ SOME_ENDED = 20  # before a share of them means anything
 class Rules:
     """How many targets take turns, and when a request or the run is given up; None: never.
 
-    `until` ends the run when a statistic is known well enough. `session_connection`: every conversation has a
-    connection of its own (the wire transport only).
+    `until` ends the run when a statistic is known well enough, `judge` for reasons of its own. `session_connection`:
+    every conversation has a connection of its own (the wire transport only).
     """
 
     targets: int = 1
@@ -21,6 +22,7 @@ class Rules:
     most_failed: int | None = None
     most_failed_pct: float | None = None
     until: Until | None = None
+    judge: Judge | None = None
     session_connection: bool = False
 
     def too_many(self, failed: int, ended: int, total: int) -> bool:

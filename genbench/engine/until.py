@@ -19,9 +19,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
+from genbench.engine.judge import Stop
 from genbench.engine.live import IS_CONTENT
 from genbench.stats import Ints, order_statistic_interval
-from genbench.types import EventKind, Record
+from genbench.types import EventKind, Outcome, Record
 
 LEAST = 100
 GROWTH = 1.01
@@ -56,10 +57,15 @@ class Precision:
         self._looked = 0
 
     def add(self, record: Record) -> None:
-        """Take an `ok` record of the measured phase."""
-        value = self._of(record)
+        """Take a record of the measured phase; only those that are `ok` count."""
+        value = self._of(record) if record.outcome == Outcome.OK else None
         if value is not None:
             self._fresh.append(value)
+
+    def look(self, now_ns: int, in_flight: int) -> Stop | None:
+        """See `judge.Judge`."""
+        known = self.reached()
+        return Stop(known) if known else None
 
     def reached(self) -> str:
         """A sentence once the interval is narrow enough; empty before."""

@@ -22,5 +22,5 @@ def of_the_end(header: Mapping[str, Any]) -> list[str]:
     if lost:
         notes.append(f"{lost} later turn{'' if lost == 1 else 's'} had to open a connection: their own had been closed")
     if header.get("stopped_at"):
-        notes.append(f"the run ended when it knew enough: {header['stopped_at']} (--until-ci)")
+        notes.append(f"the run was ended early: {header['stopped_at']}")
     return notes

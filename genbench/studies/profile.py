@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 from genbench import config, loads
 from genbench.decode import ResponseDecoder
 from genbench.engine.decoding import Decoding
+from genbench.engine.judge import Judge
 from genbench.engine.live import Live, Snapshot
 from genbench.engine.loop import Engine, Rules
 from genbench.engine.preflight import explain
@@ -47,8 +48,8 @@ class Screen:
     watch: Callable[[Snapshot], None] | None
 
 
-def profile(given: config.Given, command: list[str], screen: Screen) -> Run:
-    """Run what was asked for and write its folder; returns what it says.
+def profile(given: config.Given, command: list[str], screen: Screen, judge: Judge | None = None) -> Run:
+    """Run what was asked for and write its folder; returns what it says. A `judge` may end it early.
 
     Raises ConfigError, DatasetError or TargetError before any load is sent. An interrupted run is written and returned.
     """
@@ -68,7 +69,7 @@ def profile(given: config.Given, command: list[str], screen: Screen) -> Run:
         head = header(prepared, command)
         write_header(folder / "run.json", head)
         with contextlib.closing(RecordWriter(folder / "requests.jsonl")) as writer:
-            facts, texts, stopped = run_loop(_run(prepared, wanted, writer, screen, scrub))
+            facts, texts, stopped = run_loop(_run(prepared, wanted, writer, screen, scrub, judge))
             write_header(folder / "run.json", head | facts)
             if prepared.tokenizer is not None and not amend.count_tokens(writer, prepared.tokenizer, texts):
                 said = f"the tokenizer {prepared.tokenizer.name} failed after the run: output tokens are the server's"
@@ -150,7 +151,7 @@ def run_loop(main: Any) -> Any:
 
 
 async def _run(
-    prepared: Prepared, wanted: int, writer: RecordWriter, screen: Screen, scrub: Scrubber
+    prepared: Prepared, wanted: int, writer: RecordWriter, screen: Screen, scrub: Scrubber, judge: Judge | None
 ) -> tuple[dict[str, Any], dict[int, Any], Exception | None]:
     """Open so many connections, send, stamp, append.
 
@@ -175,7 +176,7 @@ async def _run(
 
     keep = counted or settings.output.save_outputs
     decoding = Decoding(loop, poller, prepared.endpoint, writer, sink, keep_text=keep)
-    engine = Engine(loop, poller, transport, decoding, live, prepared.plan, screen.watch, _rules(prepared))
+    engine = Engine(loop, poller, transport, decoding, live, prepared.plan, screen.watch, _rules(prepared, judge))
     presses = _interrupts(loop, engine)
     connect_ns = await transport.open(wanted)
     try:
@@ -223,7 +224,7 @@ def _transport(loop: asyncio.AbstractEventLoop, poller: Poller, prepared: Prepar
     return WireTransport(loop, poller, prepared.addresses, timeouts, retry=settings.limits.retry)
 
 
-def _rules(prepared: Prepared) -> Rules:
+def _rules(prepared: Prepared, judge: Judge | None) -> Rules:
     given, load = prepared.config.limits, prepared.config.load
     count, percent = error_limit(given.stop_after_errors) if given.stop_after_errors else (None, None)
     return Rules(
@@ -233,6 +234,7 @@ def _rules(prepared: Prepared) -> Rules:
         most_failed=count,
         most_failed_pct=percent,
         until=None if load.until_ci is None else Until(*until(load.until_ci)),
+        judge=judge,
         session_connection=prepared.config.workload.session_connection,
     )
 

@@ -143,7 +143,7 @@ def test_conversations_that_are_not_whole_are_told() -> None:
         "1 conversation broke off at a turn that failed: later turns were never sent",
         "3 conversations cut short by the end of the run: later turns were never sent",
         "2 later turns had to open a connection: their own had been closed",
-        "the run ended when it knew enough: ttft.p95 known to 4.7 % after 120 requests (--until-ci)",
+        "the run was ended early: ttft.p95 known to 4.7 % after 120 requests",
     )
     none = {"conversations_broken": 0, "conversations_cut": 0, "session_connections_lost": 0}
     assert summary_of(stream(0, 100, [150]), health=none, stopped_at="").notes == ()

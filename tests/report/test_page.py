@@ -91,7 +91,7 @@ def test_the_first_screen_says_what_was_measured_on_what(tree: Node) -> None:
     assert tree.one("h1").text == "tiny-llama"
     assert facts == {
         "Endpoint": "chat at http://127.0.0.1:8000",
-        "Load": "Poisson arrivals, 20 req/s, for 6 s",
+        "Load": "Poisson arrivals at 20 req/s, for 6 s",
         "Work": "synthetic, 100 ± 20 tokens in, 6 out",
         "Requests": "122 in 6.200 s without warm-up",
         "Server version": "0.25.1",
