@@ -30,10 +30,11 @@ class Timed(Protocol):
 
 
 class Clockwork:
-    """Runs every `Timed` at its moments, on one loop."""
+    """Runs every `Timed` at its moments, on one loop, `at_once` of them before the loop gets its turn."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, at_once: int = SLICE) -> None:
         self._loop = loop
+        self._at_once = at_once
         self._heap: list[tuple[int, int, Timed]] = []
         self._order = count()
         self._armed_ns = 0  # what the timer is set to, 0 when it is not
@@ -65,7 +66,7 @@ class Clockwork:
 
     def _pump(self) -> None:
         heap, order = self._heap, self._order
-        for _ in range(SLICE):
+        for _ in range(self._at_once):
             now = now_ns()
             if not heap or heap[0][0] > now:
                 break

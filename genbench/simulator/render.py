@@ -7,7 +7,7 @@ change within a stream are rendered once; an event is then one formatting of byt
 import base64
 import hashlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import orjson
 
@@ -16,6 +16,7 @@ from genbench.types import EventKind
 
 Marks = tuple[tuple[int, int], ...]  # (event kind, tokens) of each event in a piece
 Piece = tuple[bytes, Marks]
+Cached = Callable[[], int | None]
 
 WORDS = tuple(
     b" " + word
@@ -40,13 +41,17 @@ def words(work: Work, choice: int, start: int, count: int) -> bytes:
     return b"".join([WORDS[k % len(WORDS)] for k in range(first, first + count)])
 
 
-def usage(work: Work, tokens: int, choices: int) -> dict[str, int]:
-    """The usage object after `tokens` tokens in each of `choices` choices."""
+def usage(work: Work, tokens: int, choices: int, cached: int | None) -> dict[str, object]:
+    """The usage object after `tokens` tokens in each of `choices` choices; `cached` None: there is no prefix cache."""
     completion = tokens * choices
     if "usage_chars" in work.faults:
         completion = sum(len(words(work, choice, 0, tokens)) for choice in range(choices))
     prompt = work.prompt_usage()
-    return {"prompt_tokens": prompt, "total_tokens": prompt + completion, "completion_tokens": completion}
+    found: dict[str, object] = {"prompt_tokens": prompt, "total_tokens": prompt + completion}
+    found["completion_tokens"] = completion
+    if cached is not None:
+        found["prompt_tokens_details"] = {"cached_tokens": cached}
+    return found
 
 
 def finish_reason(work: Work) -> str:
@@ -59,10 +64,11 @@ def _tokens(work: Work) -> int:
 
 
 class Stream:
-    """The events of one stream, without times."""
+    """The events of one stream, without times. `cached` tells the prompt tokens that the prefix cache knew."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, cached: Cached = lambda: None) -> None:
         faults = work.faults
+        self._cached = cached
         self.work = work
         self.tokens = _tokens(work)
         self.chat = work.kind == "chat"
@@ -84,7 +90,7 @@ class Stream:
     def _event(self, choice: int, body: bytes, reason: bytes, tokens: int) -> bytes:
         """One event of a choice; `tokens` so far, for usage that comes with each."""
         stop = b"" if self.chat and reason is _NULL else b',"stop_reason":null'
-        ride = b',"usage":' + orjson.dumps(usage(self.work, tokens, 1)) if self._continuous else b""
+        ride = b',"usage":' + orjson.dumps(usage(self.work, tokens, 1, self._cached())) if self._continuous else b""
         return b'%b%b,"logprobs":null,"finish_reason":%b%b}]%b}%b' % (
             self._open[choice],
             body,
@@ -148,21 +154,23 @@ class Stream:
         """What follows the last content event: a finish event of its own, usage, [DONE]; maybe nothing."""
         work, parts, marks = self.work, [], []
         if not self.tokens or self._usage_in_finish:
-            ride = b',"usage":' + orjson.dumps(usage(work, self.tokens, work.choices)) if self._usage_in_finish else b""
+            ride = b',"usage":' + self._total() if self._usage_in_finish else b""
             for choice in range(work.choices):
                 body = b'"delta":{}' if self.chat else b'"text":""'
                 event = b'%b%b,"logprobs":null,"finish_reason":%b,"stop_reason":null}]%b}%b'
                 parts.append(event % (self._open[choice], body, self._reason, ride, self.blank))
                 marks.append((int(EventKind.FINISH), 0))
         if work.include_usage and self._usage and not self._usage_in_finish:
-            total = orjson.dumps(usage(work, self.tokens, work.choices))
-            parts.append(b'%b],"usage":%b}%b' % (self._stem, total, self.blank))
+            parts.append(b'%b],"usage":%b}%b' % (self._stem, self._total(), self.blank))
             marks.append((int(EventKind.USAGE), 0))
         if "no_done" not in work.faults:
             parts.append(b"data: [DONE]" + self.blank)
             marks.append((int(EventKind.DONE), 0))
         data = b"".join(parts)
         return (data.rstrip(b"\r\n") if self._unterminated else data), tuple(marks)
+
+    def _total(self) -> bytes:
+        return orjson.dumps(usage(self.work, self.tokens, self.work.choices, self._cached()))
 
     def failure(self, named: bool) -> bytes:
         """An error inside the stream, plain data or an `event: error`."""
@@ -173,8 +181,8 @@ class Stream:
 FAILURE = {"error": {"message": "simulated failure", "type": "InternalServerError", "param": None, "code": 500}}
 
 
-def whole(work: Work) -> tuple[bytes, Marks]:
-    """The body of an answer that is not streamed, and what it counts for."""
+def whole(work: Work, cached: Cached = lambda: None) -> tuple[bytes, Marks]:
+    """The body of an answer that is not streamed, and what it counts for. `cached` as in `Stream`."""
     if "inband_error" in work.faults or "event_error" in work.faults:
         return orjson.dumps(FAILURE), ((EventKind.ERROR, 0),)
     if work.kind == "embeddings":
@@ -192,7 +200,7 @@ def whole(work: Work) -> tuple[bytes, Marks]:
     body: dict[str, object] = {"id": prefix + work.request_id, "object": name, "created": work.created}
     body |= {"model": work.model, "choices": choices}
     if "no_usage" not in work.faults:
-        body["usage"] = usage(work, tokens, work.choices)
+        body["usage"] = usage(work, tokens, work.choices, cached())
     return orjson.dumps(body), ((EventKind.CONTENT if tokens else EventKind.FINISH, tokens * work.choices),)
 
 

@@ -19,11 +19,14 @@ from pathlib import Path
 
 from genbench.clock import Offset, drift_ns, now_ns, take_offset
 from genbench.errors import ConfigError
+from genbench.simulator.brain import Batch
 from genbench.simulator.clockwork import Clockwork
 from genbench.simulator.connection import SO_TIMESTAMPNS, Connection
+from genbench.simulator.costs import Costs, resolve
 from genbench.simulator.options import SimulatorOptions, check
 from genbench.simulator.play import Play
-from genbench.simulator.script import Brain, scripted
+from genbench.simulator.prefix import PrefixCache
+from genbench.simulator.scheduler import Scheduler
 from genbench.simulator.service import Service
 from genbench.simulator.work import Call
 
@@ -37,13 +40,19 @@ class Server:
     """The listening socket, its connections and the wall clock's offset; what connections need (`connection.House`)."""
 
     def __init__(
-        self, options: SimulatorOptions, brain: Brain, loop: asyncio.AbstractEventLoop, context: ssl.SSLContext | None
+        self,
+        options: SimulatorOptions,
+        costs: Costs | None,
+        loop: asyncio.AbstractEventLoop,
+        context: ssl.SSLContext | None,
     ) -> None:
         self._loop = loop
         self._context = context
         self._offset: Offset = take_offset()
         self._clockwork = Clockwork(loop)
-        self._service = Service(options, brain, int(time.time()), now_ns())
+        self._steps = Clockwork(loop, at_once=1)  # a step is many writes: in between requests are read
+        batch = Batch(_scheduler(costs, options.seed), self._steps) if costs else None
+        self._service = Service(options, batch, int(time.time()), now_ns())
         self._listener = _listen_here(options.uds) if options.uds else _listen(options.host, options.port)
         self._uds = options.uds
         self._connections: set[Connection] = set()
@@ -69,6 +78,7 @@ class Server:
         for connection in list(self._connections):
             connection.close()
         self._clockwork.close()
+        self._steps.close()
 
     def to_monotonic(self, wall_ns: int) -> int:
         """See `connection.House`."""
@@ -120,17 +130,19 @@ class Server:
         self._loop.call_later(CHECK_S, self._check_clock)
 
 
-def serve(options: SimulatorOptions, brain: Brain = scripted) -> None:
+def serve(options: SimulatorOptions) -> None:
     """Serve until SIGTERM or the end of standard input. Prints one line with the address.
 
-    Raises ConfigError for a wrong option, an unknown fault, an unreadable certificate or an address that is taken.
+    Raises ConfigError for a wrong option, preset or combination, an unknown fault, an unreadable certificate or an
+    address that is taken.
     """
     check(options)
+    options, costs = resolve(options)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     loop = _new_loop(options.loop)
     asyncio.set_event_loop(loop)
     _raise_file_limit()
-    server = Server(options, brain, loop, _tls(options))
+    server = Server(options, costs, loop, _tls(options))
     loop.add_signal_handler(signal.SIGTERM, loop.stop)
     if options.stdin_watch:
         _watch_stdin(loop)
@@ -147,6 +159,10 @@ def serve(options: SimulatorOptions, brain: Brain = scripted) -> None:
     finally:
         server.close()
         loop.close()
+
+
+def _scheduler(costs: Costs, seed: int) -> Scheduler:
+    return Scheduler(costs, seed, PrefixCache(costs.kv_tokens) if costs.prefix_cache else None)
 
 
 def _new_loop(name: str) -> asyncio.AbstractEventLoop:

@@ -5,13 +5,13 @@ from typing import Any
 
 from genbench import __version__
 from genbench.simulator import faults
+from genbench.simulator.brain import Batch
 from genbench.simulator.figures import Figures
 from genbench.simulator.options import SimulatorOptions
 from genbench.simulator.play import Account
-from genbench.simulator.script import Brain, Script, answer, compose, refused
+from genbench.simulator.script import SILENT, Script, answer, compose, refused, scripted
 from genbench.simulator.truth import Truth
 from genbench.simulator.work import (
-    MAX_MODEL_LEN,
     TEMPLATE_TOKENS,
     Call,
     Refusal,
@@ -32,11 +32,14 @@ PLAIN = b"text/plain; version=0.0.4; charset=utf-8"
 
 
 class Service:
-    """Answers calls. `created` is the wall clock's second of the start, `started_ns` its monotonic ns."""
+    """Answers calls, by a script or out of the `batch`.
 
-    def __init__(self, options: SimulatorOptions, brain: Brain, created: int, started_ns: int) -> None:
+    `created` is the wall clock's second of the start, `started_ns` its monotonic ns.
+    """
+
+    def __init__(self, options: SimulatorOptions, batch: Batch | None, created: int, started_ns: int) -> None:
         self._options = options
-        self._brain = brain
+        self._batch = batch
         self._created = created
         self._started_ns = started_ns
         self._faults = faults.parse(options.fault)
@@ -49,7 +52,7 @@ class Service:
             "/health": {"GET": lambda _: b""},
             "/version": {"GET": lambda _: {"version": __version__}},
             "/tokenize": {"POST": self._tokenize},
-            "/metrics": {"GET": lambda _: self._figures.text(options.model).encode()},
+            "/metrics": {"GET": self._metrics},
             "/truth": {"GET": lambda _: self._truth.as_dict(), "DELETE": self._clear},
         }
 
@@ -87,7 +90,13 @@ class Service:
             self._load(call, work.faults)
         except Refusal as refusal:
             return refused(refusal, request_id, close=not call.keep_alive), Account(None, entry, self._figures)
-        return compose(work, self._brain(work)), Account(work, entry, self._figures)
+        batch = self._batch
+        if batch is None or work.scripted or any(name in work.faults for name in SILENT):
+            return compose(work, scripted(work)), Account(work, entry, self._figures)
+        feed = batch.take(work, call.received_ns)
+        if batch.scheduler.cache is not None:
+            return compose(work, feed, lambda: feed.cached_tokens), Account(work, entry, self._figures, feed)
+        return compose(work, feed), Account(work, entry, self._figures, feed)
 
     def _admit(self, call: Call, route: str) -> None:
         """Raises Refusal while the process is loading (on every route), and for a wrong key below /v1, like vLLM."""
@@ -111,9 +120,12 @@ class Service:
             "owned_by": "genbench-simulator",
             "root": self._options.model,
             "parent": None,
-            "max_model_len": MAX_MODEL_LEN,
+            "max_model_len": self._options.max_model_len,
         }
         return {"object": "list", "data": [model]}
+
+    def _metrics(self, _: Call) -> object:
+        return self._figures.text(self._options.model, self._batch.scheduler if self._batch else None).encode()
 
     def _tokenize(self, call: Call) -> object:
         body: dict[str, Any] = decode(call)
@@ -127,7 +139,7 @@ class Service:
             inputs = inputs_of(body.get("prompt"), "prompt")
             ids = [token for text in inputs for token in token_ids(text)]
             total = sum(map(count, inputs))
-        return {"count": total, "max_model_len": MAX_MODEL_LEN, "tokens": ids, "token_strs": None}
+        return {"count": total, "max_model_len": self._options.max_model_len, "tokens": ids, "token_strs": None}
 
     def _clear(self, _: Call) -> object:
         self._truth.clear()

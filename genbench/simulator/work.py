@@ -14,11 +14,11 @@ import orjson
 from genbench.errors import ConfigError
 from genbench.simulator import faults
 from genbench.simulator.faults import Faults
-from genbench.simulator.options import SimulatorOptions
+from genbench.simulator.options import MAX_MODEL_LEN, SimulatorOptions
 
-MAX_MODEL_LEN = 131_072
 MAX_DIMENSIONS = 4096
 DIMENSIONS = 64
+MAX_TOKENS = 1 << 31
 TEMPLATE_TOKENS = 3
 HTTP_1_0 = "1.0"
 
@@ -51,7 +51,8 @@ class Work:
     """What one generative request wants and how it shall go; `kind` is chat, completions or embeddings.
 
     `tokens` is per choice, times are offsets and gaps in ns. `close`: the connection ends after the answer.
-    `until_close`: the body has no framing of its own.
+    `until_close`: the body has no framing of its own. `scripted`: the request brought times of its own. `sizes` are the
+    prompt tokens of each prompt (a chat is one), `prompt_tokens` their sum.
     """
 
     kind: str
@@ -69,10 +70,12 @@ class Work:
     itl_ns: int
     gaps_ns: tuple[int, ...]
     jitter: float
+    scripted: bool
     faults: Faults
     close: bool
     until_close: bool
     inputs: tuple[str | list[int], ...]
+    sizes: tuple[int, ...]
     prompt_tokens: int
     dimensions: int
     base64: bool
@@ -248,15 +251,19 @@ def read(
     found = faults_of(control, number, defaults, options.fault_share)
     refuse(body, found)
     inputs: tuple[str | list[int], ...]
+    sizes: tuple[int, ...]
     if kind == "chat":
         texts = texts_of_messages(body.get("messages"))
-        inputs, prompt_tokens = texts, chat_tokens(texts)
+        inputs, sizes = texts, (chat_tokens(texts),)
     else:
         field = "prompt" if kind == "completions" else "input"
         inputs = inputs_of(body.get(field), field)
-        prompt_tokens = sum(map(count, inputs))
+        sizes = tuple(map(count, inputs))
     gaps_ns = tuple(round(gap * 1e6) for gap in control.get("gaps_ms", ()))
-    tokens, finish = _length(body, control, gaps_ns, options.output_tokens)
+    room = _room(max(sizes), options.max_model_len or MAX_MODEL_LEN)
+    tokens, finish = _length(body, control, gaps_ns, min(options.output_tokens, room))
+    if kind != "embeddings":
+        _check_length(max(sizes), tokens, options.max_model_len or MAX_MODEL_LEN)
     choices = number_of(body, "n", 1, 128) or 1
     stream_options = body.get("stream_options") or {}
     if not isinstance(stream_options, dict):
@@ -278,22 +285,54 @@ def read(
         itl_ns=round(control.get("itl_ms", options.itl_s * 1e3) * 1e6),
         gaps_ns=gaps_ns,
         jitter=options.jitter,
+        scripted=any(name in control for name in ("ttft_ms", "itl_ms", "gaps_ms")),
         faults=found,
         close=not call.keep_alive or until_close,
         until_close=until_close,
         inputs=inputs,
-        prompt_tokens=prompt_tokens,
+        sizes=sizes,
+        prompt_tokens=sum(sizes),
         dimensions=number_of(body, "dimensions", 1, MAX_DIMENSIONS) or DIMENSIONS,
         base64=body.get("encoding_format") == "base64",
     )
+
+
+def _room(prompt_tokens: int, most: int) -> int:
+    """How many tokens an answer may have. Raises Refusal where the prompt leaves none, in vLLM's words."""
+    if prompt_tokens < most:
+        return most - prompt_tokens
+    message = (
+        f"This model's maximum context length is {most} tokens. However, your prompt contains at least {prompt_tokens} "
+        "input tokens, which exceeds this limit even without any output tokens. Please reduce the length of the input "
+        f"prompt. (parameter=input_tokens, value={prompt_tokens})"
+    )
+    raise error(400, message, "BadRequestError", "input_tokens")
+
+
+def _check_length(prompt_tokens: int, tokens: int, most: int) -> None:
+    """Raises Refusal for an answer that is too long, alone or after this prompt, in vLLM's words."""
+    if tokens > most:
+        message = (
+            f"max_tokens={tokens} cannot be greater than max_model_len={most}. Please request fewer output tokens. "
+            f"(parameter=max_tokens, value={tokens})"
+        )
+        raise error(400, message, "BadRequestError", "max_tokens")
+    if prompt_tokens + tokens > most:
+        message = (
+            f"This model's maximum context length is {most} tokens. However, you requested {tokens} output tokens and "
+            f"your prompt contains at least {prompt_tokens} input tokens, for a total of at least "
+            f"{prompt_tokens + tokens} tokens. Please reduce the length of the input prompt or the number of requested "
+            f"output tokens. (parameter=input_tokens, value={prompt_tokens})"
+        )
+        raise error(400, message, "BadRequestError", "input_tokens")
 
 
 def _length(
     body: Mapping[str, Any], control: Mapping[str, Any], gaps_ns: tuple[int, ...], default: int
 ) -> tuple[int, str]:
     """Output tokens and the finish reason: 'length' when the request's own limit ends the answer, else 'stop'."""
-    limit = number_of(body, "max_completion_tokens", 1, MAX_MODEL_LEN)
-    old = number_of(body, "max_tokens", 1, MAX_MODEL_LEN)
+    limit = number_of(body, "max_completion_tokens", 1, MAX_TOKENS)
+    old = number_of(body, "max_tokens", 1, MAX_TOKENS)
     limit = old if limit is None else limit
     tokens = control.get("tokens")
     if tokens is None:

@@ -8,16 +8,18 @@ from collections.abc import Iterator
 from genbench.errors import TargetError
 
 READY = "listening on "
+DEMO = ("--preset", "small")
 
 
 @contextlib.contextmanager
 def engine(*arguments: str) -> Iterator[str]:
     """The URL of an engine that lives as long as the block; it ends when its standard input closes.
 
+    `arguments` are those of `genbench simulate`; without any it is the model of an engine that the demo shows.
     Its own session, so that Ctrl-C in the terminal reaches only the client.
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", "genbench", "simulate", "--port", "0", *arguments],
+        [sys.executable, "-m", "genbench", "simulate", "--port", "0", *(arguments or DEMO)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -132,13 +132,18 @@ def ask(
     method: str = "POST",
     sock: socket.socket | None = None,
     timeout_s: float = 5.0,
+    scripted: bool = True,
     **fields: Any,
 ) -> Answer:
-    """One request and its answer, on `sock` or a connection of its own. Fast unless `control` says otherwise."""
+    """One request and its answer, on `sock` or a connection of its own. Fast unless `control` says otherwise.
+
+    Not `scripted`: it names no times, so that the server's own brain has them.
+    """
     request_id = f"test-{next(_IDS)}"
     body = body_of(path, fields)
     if method == "POST":
-        body["simulate"] = {"ttft_ms": 2, "itl_ms": 1} | (control or {}) | ({"fault": fault} if fault else {})
+        times = {"ttft_ms": 2, "itl_ms": 1} if scripted else {}
+        body["simulate"] = times | (control or {}) | ({"fault": fault} if fault else {})
     own = sock is None
     sock = sock or connect(port)
     try:

@@ -3,6 +3,7 @@
 import base64
 import http.client
 import json
+import re
 from array import array
 from collections.abc import Callable
 from typing import Any
@@ -204,6 +205,11 @@ def test_metrics_move_with_the_requests(start_simulator: Callable[..., Simulator
         f"vllm:time_to_first_token_seconds_count{labels}}} 2.0",
         f'vllm:time_to_first_token_seconds_bucket{labels},le="+Inf"}} 2.0',
         f"vllm:inter_token_latency_seconds_count{labels}}} 5.0",
+        f"vllm:e2e_request_latency_seconds_count{labels}}} 1.0",
+        f"vllm:request_queue_time_seconds_sum{labels}}} 0.0",
+        f"vllm:request_decode_time_seconds_count{labels}}} 1.0",
+        f"vllm:kv_cache_usage_perc{labels}}} 0.0",
+        f"vllm:num_preemptions_total{labels}}} 0.0",
     ):
         assert line in text.splitlines()
 
@@ -218,3 +224,24 @@ def test_http_client_keeps_the_connection(simulator: Simulator) -> None:
         connections.add(simulator.truth_of(f"kept-{k}")["connection"])
     client.close()
     assert len(connections) == 1
+
+
+def test_every_metric_has_its_type(simulator: Simulator) -> None:
+    text = ask(simulator.port, "/metrics", method="GET").body.decode()
+    types = dict(re.findall(r"^# TYPE (\S+) (\w+)$", text, re.M))
+    for name, value in re.findall(r"^(vllm:\w+){.*} (\S+)$", text, re.M):
+        family = re.sub("_(bucket|sum|count)$", "", name)
+        assert types[family if types.get(family) == "histogram" else name] in ("gauge", "counter", "histogram")
+        assert float(value) >= 0
+    assert types["vllm:kv_cache_usage_perc"] == types["vllm:num_requests_waiting"] == "gauge"
+    assert types["vllm:num_preemptions_total"] == types["vllm:prefix_cache_hits_total"] == "counter"
+
+
+def test_the_longest_request_may_be_set_for_the_script_too(start_simulator: Callable[..., Simulator]) -> None:
+    simulator = start_simulator("--max-model-len", "20")
+    assert ask(simulator.port, "/v1/models", method="GET").json["data"][0]["max_model_len"] == 20
+    assert ask(simulator.port, "/tokenize", prompt="a").json["max_model_len"] == 20
+    assert ask(simulator.port, COMPLETIONS, prompt="a b c", max_tokens=17).status == 200
+    answer = ask(simulator.port, COMPLETIONS, prompt="a b c", max_tokens=18)
+    assert (answer.status, answer.json["error"]["param"]) == (400, "input_tokens")
+    assert simulator.truth_of(answer.request_id)["outcome"] == "refused"
