@@ -23,11 +23,6 @@ STREAMED = ("chat", "completions")
 SECRET_NAME = r"[^=&:]*(?:key|token|secret|signature|password|auth)|sig|code"
 SECRET_QUERY = re.compile(rf"(?i)([?&](?:{SECRET_NAME})=)[^&]*")
 SECRET_EXTRA = re.compile(rf"(?i)((?:{SECRET_NAME})\s*[=:])(?!\s*[\d.]+\s*$).*", re.DOTALL)  # but max_tokens=5 is none
-DEMO_OSL = 64
-DEMO_STREAMS = 8
-DEMO_REQUESTS = 64
-LOCAL_DEFAULT = "http://localhost:8000"
-MEANS_LOCAL = ("model", "tokenizer", "api_key", "service_kind")
 OTHERS_NAMES = {
     "--num-prompts": "--num-prompts is the number of requests in one tool and of different prompts in another; "
     "use --request-count for requests",
@@ -38,6 +33,12 @@ OTHERS_NAMES = {
     "--dataset-name": "--dataset-name and --dataset-path are one here: --dataset sharegpt:FILE, or --dataset random",
     "--dataset-path": "--dataset-name and --dataset-path are one here: --dataset sharegpt:FILE, or --dataset random",
     "--conversation-turn-delay-mean": "--conversation-turn-delay-mean 500 (ms) is --think-time 500ms here",
+    "--fixed-schedule": "--fixed-schedule is --arrival trace here, with a data set that has times",
+    "--public-dataset": "--public-dataset is not there: give --dataset sharegpt:FILE, or hf:NAME from the local cache",
+    "--random-range-ratio": "--random-range-ratio is a range here: --isl 400-600",
+    "--conversation-num": "--conversation-num is not there: --request-count counts every turn",
+    "--sharegpt-output-len": "--sharegpt-output-len is --osl here",
+    "--ramp-up-strategy": "--ramp-up-strategy is a ramp of the rate here: --ramp 1:50:60s",
     "--percentile-metrics": "--percentile-metrics is not needed: every metric is shown with its percentiles",
     "--save-result": "--save-result is not needed: every run is saved, see --artifact-dir",
     "--measurement-interval": "--measurement-interval is --duration here, in seconds: 10000 (ms) is --duration 10s",
@@ -143,7 +144,7 @@ def convert_one(field: Field, value: Any) -> Any:
     if field.kind is str:
         if field.opt.choices and str(value) not in field.opt.choices:
             raise ConfigError(f"{field.flag} {value}: must be {' or '.join(field.opt.choices)}")
-        return str(value)
+        return _text(field, str(value))
     number = _seconds(field, value) if field.opt.unit == "s" else _number(field, value)
     low, above, high = field.opt.at_least, field.opt.above, field.opt.at_most
     if (low is not None and number < low) or (above is not None and number <= above) or math.isnan(number):
@@ -156,10 +157,19 @@ def convert_one(field: Field, value: Any) -> Any:
     return number
 
 
+def _text(field: Field, value: str) -> str:
+    """Text that can be sent; the shell hands over bytes that are none in a way of Python's own."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{field.flag}: {value.encode(errors='replace').decode()} is not UTF-8 text") from error
+    return value
+
+
 def _number(field: Field, value: Any) -> float:
     if isinstance(value, str) and field.name in ("concurrency", "request_rate") and "," in value:
         raise ConfigError(
-            f"{field.flag} {value} is a sweep, and profile takes one value; run profile once for each of them"
+            f"{field.flag} {value} is a sweep, and this takes one value; use genbench sweep {field.flag} {value}"
         )
     try:
         return field.kind(value)  # type: ignore[no-any-return]

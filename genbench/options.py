@@ -183,14 +183,20 @@ class Workload:
         str | None,
         Opt("pairs of lengths with their shares, like '128:32@40,2048:256@60'", metavar="PAIRS"),
     ] = None
-    min_isl: Annotated[int | None, Opt("leave out shorter inputs (needs --tokenizer)", unit="tokens", at_least=1)] = (
-        None
-    )
-    max_isl: Annotated[int | None, Opt("leave out longer inputs (needs --tokenizer)", unit="tokens", at_least=1)] = None
-    max_osl: Annotated[int | None, Opt("ask for at most so many output tokens", unit="tokens", at_least=1)] = None
+    min_isl: Annotated[
+        int | None, Opt("leave out shorter inputs (needs --tokenizer)", unit="tokens", at_least=1, at_most=1e7)
+    ] = None
+    max_isl: Annotated[
+        int | None, Opt("leave out longer inputs (needs --tokenizer)", unit="tokens", at_least=1, at_most=1e7)
+    ] = None
+    max_osl: Annotated[
+        int | None, Opt("ask for at most so many output tokens", unit="tokens", at_least=1, at_most=1e7)
+    ] = None
     max_model_len: Annotated[
         int | None,
-        Opt("what input and output may come to together", unit="tokens", at_least=1, default="the server's"),
+        Opt(
+            "what input and output may come to together", unit="tokens", at_least=1, at_most=1e7, default="the server's"
+        ),
     ] = None
     on_too_long: Annotated[
         str,
@@ -212,6 +218,7 @@ class Workload:
             "tokens that prompts begin with and share, on top of their own",
             unit="tokens",
             at_least=0,
+            at_most=1e7,
             habits=("--prefix-prompt-length", "--random-prefix-len"),
         ),
     ] = 0
@@ -267,7 +274,9 @@ class Workload:
     ] = None
     temperature: Annotated[float | None, Opt("sampling temperature", default="not sent", at_least=0)] = None
     top_p: Annotated[float | None, Opt("nucleus sampling", default="not sent", above=0, at_most=1)] = None
-    request_seed: Annotated[int | None, Opt("the request's own seed field", default="not sent")] = None
+    request_seed: Annotated[int | None, Opt("the request's own seed field", default="not sent", at_most=2**63 - 1)] = (
+        None
+    )
     salt: Annotated[
         str | None,
         Opt(
@@ -309,7 +318,7 @@ class Load:
     ] = None
     burstiness: Annotated[
         float | None,
-        Opt("shape of gamma arrivals: below 1 burstier than Poisson, above 1 more even", above=0, default="1"),
+        Opt("shape of gamma arrivals: below 1 burstier than Poisson, above 1 more even", at_least=0.01, default="1"),
     ] = None
     ramp: Annotated[str | None, Opt("a rate that rises (or falls) evenly, like 1:50:60s", metavar="FROM:TO:TIME")] = (
         None
@@ -341,7 +350,7 @@ class Load:
             metavar="N",
             at_least=0,
             front=True,
-            default="min(concurrency, 32); 10 with a rate",
+            default="min(concurrency, 32); 10 with a rate; 0 for a trace",
             habits=("--warmup-request-count", "--num-warmups"),
         ),
     ] = None
@@ -426,4 +435,6 @@ class RunConfig:
         tuple[str, ...],
         Opt("promise to check, like 'ttft.p95<500ms' or 'error_rate<1%'; repeatable", metavar="RULE", front=True),
     ] = ()
-    seed: Annotated[int, Opt("of prompts, lengths and arrivals", at_least=0, habits=("--random-seed",))] = 0
+    seed: Annotated[
+        int, Opt("of prompts, lengths and arrivals", at_least=0, at_most=2**63 - 1, habits=("--random-seed",))
+    ] = 0

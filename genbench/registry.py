@@ -46,7 +46,10 @@ def load(package: str, name: str) -> Any:
             raise ConfigError(f"{spec} cannot be loaded as Python; give a .py file")
         module = importlib.util.module_from_spec(module_spec)
         sys.modules[module_spec.name] = module
-        module_spec.loader.exec_module(module)
+        try:
+            module_spec.loader.exec_module(module)
+        except Exception as error:  # a user's own code
+            raise ConfigError(f"{spec} fails when it is loaded: {type(error).__name__}: {error}") from error
     elif "." in spec or attr:
         try:
             module = importlib.import_module(spec)

@@ -21,6 +21,8 @@ DEMO_REQUESTS = 64
 LOCAL_DEFAULT = "http://localhost:8000"
 MEANS_LOCAL = ("model", "tokenizer", "api_key", "service_kind")
 UNTIL_CAP_S = 600.0
+WARMUP_S = 3.0
+STREAM_ONLY = ("ttft", "tpot")
 UNTIL_METRICS = ("ttft", "request_latency", "tpot")
 UNTIL_STATS: Mapping[str, float | None] = {
     "mean": None, "p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99,
@@ -47,9 +49,10 @@ def resolve(given: Given) -> tuple[RunConfig, str]:
     target = _target(config.target)
     _limits(config.limits, target)
     load, ends = _load(config.load)
-    workload = _workload(config.workload, named, target)
-    if load.until_ci is not None:
-        until(load.until_ci)
+    # what a plan in a file was made from has been looked at then
+    workload = config.workload if config.workload.plan else _workload(config.workload, named, target)
+    if load.until_ci is not None and until(load.until_ci)[0] in STREAM_ONLY and not target.stream:
+        raise ConfigError(f"--until-ci {load.until_ci} needs a stream; use request_latency")
     return replace(config, target=target, load=load, workload=workload), ends
 
 
@@ -123,7 +126,10 @@ def _load(load: Load) -> tuple[Load, str]:
     warmup = load.warmup
     if warmup is None:
         burst = load.request_rate == math.inf  # there is no "before" when everything leaves at once
-        warmup = 0 if burst or load.arrival == "trace" else 10 if opened else min(load.concurrency or 1, 32)
+        if shape is not None and not burst and not load.request_rate:
+            warmup = max(1, min(10, round(WARMUP_S * shape.warmup_rate)))  # a slow beginning is not waited out
+        else:
+            warmup = 0 if burst or load.arrival == "trace" else 10 if opened else min(load.concurrency or 1, 32)
     return replace(load, request_count=count, duration_s=duration, warmup=warmup), ends
 
 
@@ -164,6 +170,8 @@ def _end(load: Load, shape_s: float | None) -> tuple[int | None, float | None, s
             duration = shape_s
         else:
             count, duration = max(100, 10 * (load.concurrency or 1)), 60.0
+    elif duration is None and shape_s is not None:
+        duration = shape_s
     limits = [f"{count} requests" if count is not None else "", f"{duration:g} s" if duration is not None else ""]
     if load.until_ci is not None:
         limits.insert(0, f"{load.until_ci.partition(':')[0]} known to {load.until_ci.partition(':')[2]}")
@@ -183,10 +191,12 @@ def _workload(workload: Workload, named: frozenset[str], target: Target) -> Work
     name, path = sources.dataset_of(dataset)
     synthetic = sources.synthetic_text(dataset)
     osl = workload.osl if (name in sources.DRAWN or "osl" in named) and target.endpoint_type != "embeddings" else None
+    if path is not None and name in sources.DRAWN:
+        raise ConfigError(f"--dataset {dataset}: {name} prompts are drawn, there is no file; leave out :{path}")
     _lengths(workload, named, drawn=name in sources.DRAWN)
     _bounds(workload, target, synthetic=synthetic)
     _prompts(workload, target, path)
-    _conversations(workload, named, target, path)
+    _conversations(workload, named, target, dataset)
     ignore_eos = workload.ignore_eos
     forced = synthetic or name in sources.DRAWN
     told = osl is not None or (synthetic and path is not None)  # a trace has its own
@@ -222,14 +232,18 @@ def _lengths(workload: Workload, named: frozenset[str], *, drawn: bool) -> None:
 
 
 def _bounds(workload: Workload, target: Target, *, synthetic: bool) -> None:
-    low, high = workload.min_isl, workload.max_isl
+    low, high, zipf = workload.min_isl, workload.max_isl, workload.prefix_distribution == "zipf"
     if (low is not None or high is not None) and target.tokenizer is None and not synthetic:
         flag = f"--min-isl {low}" if low is not None else f"--max-isl {high}"
         raise ConfigError(f"{flag} needs the model's --tokenizer to count with")
     if low is not None and high is not None and low > high:
         raise ConfigError(f"--min-isl {low} is above --max-isl {high}; exchange them")
-    if workload.num_prefixes > 1 and not workload.shared_prefix_tokens:
-        raise ConfigError(f"--num-prefixes {workload.num_prefixes} needs their length; give --shared-prefix-tokens N")
+    if not workload.shared_prefix_tokens:
+        for flag, given in (("--num-prefixes", workload.num_prefixes > 1), ("--prefix-distribution", zipf)):
+            if given:
+                raise ConfigError(f"{flag} needs the length of shared prefixes; give --shared-prefix-tokens N")
+    if workload.max_osl is not None and target.endpoint_type == "embeddings":
+        raise ConfigError(f"--max-osl {workload.max_osl}: embeddings have no output; leave it out")
 
 
 def _prompts(workload: Workload, target: Target, path: str | None) -> None:
@@ -245,11 +259,16 @@ def _prompts(workload: Workload, target: Target, path: str | None) -> None:
         raise ConfigError(f"--system-prompt needs messages, which {target.endpoint_type} does not take; use chat")
 
 
-def _conversations(workload: Workload, named: frozenset[str], target: Target, path: str | None) -> None:
+def _conversations(workload: Workload, named: frozenset[str], target: Target, dataset: str | None) -> None:
     turns = workload.turns
+    name, path = sources.dataset_of(dataset)
     if turns is not None:
+        if name.isidentifier() and name not in sources.CONVERSING:
+            raise ConfigError(f"--turns {turns}: {name.replace('_', '-')} has no conversations; leave it out")
+        if turns == "all" and path is None:
+            raise ConfigError("--turns all is for a file's conversations; name it with --dataset NAME:FILE, or give N")
         try:
-            if not (path is not None and turns == "all"):
+            if turns != "all":
                 found = lengths.parse(turns)
                 if path is not None and not found.fixed:
                     raise ValueError("a file's conversations have their own length; give a number or all")

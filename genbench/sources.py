@@ -1,6 +1,7 @@
 """What `--dataset NAME[:PATH]` and `--columns` mean."""
 
 import re
+from pathlib import Path
 
 from genbench import registry
 from genbench.errors import ConfigError
@@ -22,6 +23,8 @@ def dataset_of(text: str | None) -> tuple[str, str | None]:
     known = [one.replace("_", "-") for one in registry.names("datasets")]
     if name.replace("_", "-") in known:
         return name.replace("-", "_"), path or None
+    if Path(text).is_file() and not text.endswith(".py"):
+        raise ConfigError(f"--dataset {text} is a file: say what is in it, like sharegpt:{text} or jsonl:{text}")
     own = _OWN.fullmatch(text)
     if own is not None:
         return own["name"], own["path"]
@@ -41,6 +44,7 @@ def columns_of(text: str | None) -> dict[str, str]:
     return found
 
 
+CONVERSING = ("synthetic", "random", "jsonl", "sharegpt", "hf")  # and one's own
 DRAWN = ("synthetic", "random")  # their lengths are those of --isl and --osl
 
 
@@ -51,4 +55,5 @@ def synthetic_text(dataset: str | None) -> bool:
 
 def may_converse(dataset: str | None, turns: str | None) -> bool:
     """Whether conversations of several turns can come of it."""
-    return turns not in (None, "1") or (turns is None and (dataset or "").startswith("jsonl:"))
+    name = dataset_of(dataset)[0]
+    return turns not in (None, "1") or (turns is None and (name in ("jsonl", "hf") or not name.isidentifier()))

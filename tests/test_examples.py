@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from genbench import config
+from genbench import config, resolve
 from tests.runs import Runner
 from tests.simulator.process import Simulator
 
@@ -115,7 +115,7 @@ def gate() -> str:
     """The one genbench line of the workflow."""
     workflow = yaml.safe_load((EXAMPLES / "ci-gate.yaml").read_text())
     job = workflow["jobs"]["gate"]
-    assert job["env"]["URL"] == config.LOCAL_DEFAULT
+    assert job["env"]["URL"] == resolve.LOCAL_DEFAULT
     (line,) = [step["run"] for step in job["steps"] if step.get("run", "").startswith("genbench ")]
     return str(line)
 

@@ -7,6 +7,7 @@ import click
 
 from genbench import config
 from genbench.cli import options
+from genbench.errors import ConfigError
 
 if TYPE_CHECKING:
     from genbench.studies.dataset import Contents
@@ -41,6 +42,8 @@ def show(source: str | None, **values: Any) -> int:
     --request-count N looks at the first N. Of drawn prompts 1,000 are looked at.
     """
     named = options.named(values)
+    if source is not None and "dataset" in named:
+        raise ConfigError(f"{source} and --dataset both name the data set; give one of them")
     if source is not None:
         named["dataset"] = source
     given = config.load(named, values["config"])
@@ -89,7 +92,9 @@ def text(found: "Contents") -> str:
         lines.append(
             f"shared prefixes: a cache could answer {found.shared_pct:.3g} % in blocks of {found.block}{among}"
         )
-    lines += [f"left out: {count:,} {reason}" for reason, count in found.dropped.items()]
+    if found.requests != found.conversations:
+        lines.append("lengths are of what each turn adds; a request repeats all turns before it")
+    lines += [f"not as it is: {count:,} {reason}" for reason, count in found.dropped.items()]
     lines.append(f"sha256 {found.sha256}")
     return "\n".join(line.rstrip() for line in lines).encode("ascii", "replace").decode("ascii") + "\n"
 

@@ -29,7 +29,12 @@ def run(**values: Any) -> int:
     """
     named = options.named(values)
     profiles = values["config"]
-    given = demo(config.load(named, profiles))
+    given = config.load(named, profiles)
+    if given.config.workload.plan is not None:
+        from genbench.studies.plan import planned
+
+        given = planned(given)
+    given = demo(given)
     from genbench.studies.profile import profile
 
     says = screen.make(given.config.output)

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from genbench.errors import DatasetError
+from genbench.lengths import MOST
 
 BOM = b"\xef\xbb\xbf"
 HEAD_BYTES = 1 << 20
@@ -101,8 +102,9 @@ class Row(NamedTuple):
                 return None
             if number is not None and number.is_integer():
                 number = int(number)
-        if not isinstance(number, int) or isinstance(number, bool) or number < at_least:
+        if not isinstance(number, int) or isinstance(number, bool) or not at_least <= number <= MOST:
             kind = "positive number" if at_least else "whole number"
+            kind = kind if not isinstance(number, int) or number <= MOST else f"number up to {MOST:,}"
             raise DatasetError(f"{self.where}: {column} {value!r} is no {kind}; correct it or leave it out")
         return number
 

@@ -200,7 +200,7 @@ class Timeline:
 def _batch(samples: list[Sample]) -> Sample:
     known = all(sample.isl >= 0 for sample in samples)
     isl = sum(sample.isl for sample in samples) if known else MISSING
-    return Sample(texts=tuple(sample.prompt for sample in samples), isl=isl)
+    return Sample(texts=tuple(sample.prompt for sample in samples), isl=isl, at_ns=samples[0].at_ns)
 
 
 def questions(

@@ -12,6 +12,7 @@ from genbench.errors import DatasetError
 from genbench.types import MISSING, Sample
 
 TIME = "timestamp"
+LONGEST_S = 1e6
 FORMS = "give a non-empty 'prompt', 'text' or 'messages', or name a column with --columns prompt=NAME"
 
 
@@ -49,13 +50,18 @@ def _of_row(row: Row, asked: Asked) -> Iterator[Sample]:
         if (
             not isinstance(messages, list)
             or not messages
-            or not all(isinstance(m, dict) and "role" in m for m in messages)
+            or not all(isinstance(m, dict) and "role" in m and _content(m.get("content")) for m in messages)
         ):
-            raise DatasetError(f"{row.where}: {column} must be a non-empty list of objects with a role")
+            raise DatasetError(f"{row.where}: {column} must be a non-empty list of objects with a role and a content")
         answer = asked.column(row, "output")
         yield Sample(messages=tuple(messages), osl=asked.osl(own, answer))
         return
     yield asked.request(_words(row, asked), asked.column(row, "system"), own=own, answer=asked.column(row, "output"))
+
+
+def _content(value: Any) -> bool:
+    """Whether it is what a message may say: a text, parts, or nothing (a call of a tool)."""
+    return value is None or isinstance(value, str | list)
 
 
 def _words(row: Row, asked: Asked) -> str:
@@ -66,7 +72,8 @@ def _words(row: Row, asked: Asked) -> str:
     text = row.text(column, "prompt") if column else ""
     if text:
         return text
-    raise DatasetError(f"{row.where} has no text{f' in {named!r}' if named else ''}; {FORMS}")
+    hint = f", or use --dataset sharegpt:{row.source.path}" if "conversations" in row.values else ""
+    raise DatasetError(f"{row.where} has no text{f' in {named!r}' if named else ''}; {FORMS}{hint}")
 
 
 def _turns(row: Row) -> list[Turn]:
@@ -87,7 +94,7 @@ def _turn(row: Row, k: int, turn: Any) -> Turn:
         raise DatasetError(f"{where}: 'answer' is {shown(answer)}, expected text")
     osl = row._replace(values=turn).whole("max_tokens")
     think_s = turn.get("think_s") or 0.0
-    if not isinstance(think_s, int | float) or isinstance(think_s, bool) or think_s < 0:
+    if not isinstance(think_s, int | float) or isinstance(think_s, bool) or not 0 <= think_s <= LONGEST_S:
         raise DatasetError(f"{where}: think_s {think_s!r} is no time in seconds; correct it or leave it out")
     return Turn(prompt, answer, osl, round(think_s * 1e9))
 

@@ -87,8 +87,8 @@ class Engine:
         self._refilling = self._conversations = False
         self._timers: list[asyncio.TimerHandle] = []
         self._alarm = Alarm(loop, poller, lambda: self._guarded(self._due))
-        known = None if rules.until is None else Precision(rules.until)
-        live.judges = tuple(judge for judge in (known, rules.judge) if judge is not None)
+        self._known = None if rules.until is None else Precision(rules.until)
+        live.judges = tuple(judge for judge in (self._known, rules.judge) if judge is not None)
         self.interrupted = False
         self.stopped_early = ""  # why, when too many requests had failed
         self.stopped_at = ""  # what is known and how well, when that ended the run
@@ -159,6 +159,7 @@ class Engine:
             "plan_ran_dry": self._dry,
             "raw_records": self._decoding.raw,
             "pacing": self._alarm.source or "closed loop",
+            "until_off_pct": None if self._known is None else self._known.off_pct,
             **self._health.facts(),
         }
 

@@ -55,6 +55,7 @@ class Precision:
         self._ordered: Ints = np.empty(1024, dtype=np.int64)  # its first `_sums.count`
         self._sums = Sums()
         self._looked = 0
+        self.off_pct: float | None = None  # at the last look
 
     def add(self, record: Record) -> None:
         """Take a record of the measured phase; only those that are `ok` count."""
@@ -74,7 +75,7 @@ class Precision:
             return ""
         self._looked = count
         self._take()
-        off = self._off_pct()
+        off = self.off_pct = self._off_pct()
         if off is None or off > self.until.percent:
             return ""
         return f"{self.until.name} known to {off:.2g} % after {count:,} requests"

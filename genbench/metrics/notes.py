@@ -23,4 +23,18 @@ def of_the_end(header: Mapping[str, Any]) -> list[str]:
         notes.append(f"{lost} later turn{'' if lost == 1 else 's'} had to open a connection: their own had been closed")
     if header.get("stopped_at"):
         notes.append(f"the run was ended early: {header['stopped_at']}")
+    notes += _not_known(header, health)
     return notes
+
+
+def _not_known(header: Mapping[str, Any], health: Mapping[str, Any]) -> list[str]:
+    """That --until-ci asked for more than the run came to know."""
+    config = header.get("config")
+    load = config.get("load") if isinstance(config, Mapping) else None
+    asked = load.get("until_ci") if isinstance(load, Mapping) else None
+    if not asked or header.get("stopped_at"):
+        return []
+    name, _, width = str(asked).partition(":")
+    off = health.get("until_off_pct")
+    found = f"only to {off:.2g} %" if isinstance(off, int | float) else "not at all"
+    return [f"--until-ci was not reached: at the end {name} was known {found} instead of {width}"]

@@ -16,12 +16,12 @@ from genbench.errors import DatasetError
 from genbench.options import RunConfig
 from genbench.plan.facts import Facts, body_options
 from genbench.plan.requests import BuiltRequests
-from genbench.plan.salt import Messages, Salter, fresh_salt, fronted
+from genbench.plan.salt import Messages, Salter, fresh_salt, fronted, warmup_salt
 from genbench.plan.samples import (
-    HASHED_SAMPLES,
     Conversation,
     Samples,
     dataset_sha256,
+    first_ones,
 )
 from genbench.plan.schedule import arrivals
 from genbench.plan.template import chat_template
@@ -44,21 +44,28 @@ def build(
     load = config.load
     assert load.warmup is not None
     say = _once(say)
-    samples = Samples(config, facts, tokenizer, say)
-    stream = samples.stream()
-    units, turns = _size(config, facts, tokenizer, say)
-    times = (conversation[0].at_ns for conversation in Samples(config, facts, tokenizer, say).stream())
-    count, offset_ns = arrivals(load, config.seed, units, times if load.arrival == "trace" else None)
-    head = list(itertools.islice(stream, min(count, HASHED_SAMPLES)))
     salt = fresh_salt() if config.workload.salt is None else config.workload.salt
     salt = "" if salt == "none" else salt
+    local = tokenizer is not None and tokenizer.local and salt
+    in_front = max(tokenizer.count(one) for one in (salt, warmup_salt(salt))) if tokenizer and local else 0
+
+    def data() -> Samples:
+        return Samples(config, facts, tokenizer, say, in_front)
+
+    samples = data()
+    stream = samples.stream()
+    units, turns = _size(config, data().stream())
+    times = (conversation[0].at_ns for conversation in data().stream() if conversation)
+    count, offset_ns = arrivals(load, config.seed, units, times if load.arrival == "trace" else None)
+    head = first_ones(samples, stream, count)
     maker = _Maker(config, facts, endpoint, tokenizer, itertools.chain(head, stream), salt, turns)
     if offset_ns is None or count < 2:
         rate = (load.concurrency or 1) / max(facts.latency_s, 0.001)
     else:
         rate = (count - 1) * 1e9 / max(1, int(offset_ns[-1] - offset_ns[0]))
     ahead = int(min(count, max(LEAST_AHEAD, AHEAD_S * rate)))
-    requests = BuiltRequests(maker.make, count, ahead, turns)
+    whole = turns if turns is not None or count == OPEN_ENDED or _converses(config) else count
+    requests = BuiltRequests(maker.make, count, ahead, whole)
     maker.saw = requests.saw
     requests.refill(0, 1 << 62)
     schedule = Schedule(
@@ -72,7 +79,8 @@ def build(
     )
 
     def notes() -> tuple[str, ...]:
-        return (*samples.notes(), *maker.notes())
+        used = max(requests.handed_out, 0 if count == OPEN_ENDED else count)
+        return (*samples.notes(used), *maker.notes())
 
     return Plan(requests, schedule, config.seed, salt, dataset_sha256(head, count, config), notes)
 
@@ -89,7 +97,7 @@ def _once(say: Say) -> Say:
     return once
 
 
-def _size(config: RunConfig, facts: Facts, tokenizer: Tokenizer | None, say: Say) -> tuple[int, int | None]:
+def _size(config: RunConfig, stream: Iterator[Conversation]) -> tuple[int, int | None]:
     """(conversations, requests in all) with warm-up; a request count ends the last conversation where it is reached.
 
     Warm-up counts conversations, the request count every turn. With conversations the data is gone through once for
@@ -99,12 +107,11 @@ def _size(config: RunConfig, facts: Facts, tokenizer: Tokenizer | None, say: Say
     assert load.warmup is not None
     if load.request_count is None:
         return OPEN_ENDED, None
-    stream = Samples(config, facts, tokenizer, say).stream()
-    if not may_converse(config.workload.dataset, config.workload.turns):
+    if not _converses(config):
         return load.warmup + load.request_count, None
     units = warm = turns = 0
     for conversation in stream:
-        units += 1
+        units += bool(conversation)
         if units <= load.warmup:
             warm += len(conversation)
         else:
@@ -112,6 +119,10 @@ def _size(config: RunConfig, facts: Facts, tokenizer: Tokenizer | None, say: Say
         if turns >= load.request_count:
             return units, warm + load.request_count
     return units, warm + turns
+
+
+def _converses(config: RunConfig) -> bool:
+    return may_converse(config.workload.dataset, config.workload.turns)
 
 
 class _Maker:
@@ -145,9 +156,11 @@ class _Maker:
         self._next_index = 0
         self.saw: Callable[[Request], None] = lambda _: None
 
-    def make(self, unit: int) -> Request:
-        """The first request of conversation number `unit`."""
+    def make(self, unit: int) -> Request | None:
+        """The first request of conversation number `unit`; None when the data had none that fits, so far."""
         turns = next(self._stream)
+        if not turns:
+            return None
         if self._left is not None:
             turns = turns[: self._left]
             self._left -= len(turns)
@@ -157,7 +170,7 @@ class _Maker:
         self._next_index += len(turns)
         if len(turns) == 1 and not self._system and self._template is None:
             sample, isl = self._salter.first(turns[0], salt, prefix)
-            return self._request(index, replace(sample, session=MISSING), isl, phase)
+            return self._request(index, replace(sample, session=_session(unit, turns)), isl, phase)
         if not self._chats and self._template is None:
             what = "a system prompt" if len(turns) == 1 else "conversations"
             raise DatasetError(f"{what} need messages, which only chat takes; use --endpoint-type chat")
@@ -181,33 +194,50 @@ class _Maker:
         else:  # the salt counts into a synthetic prompt's exact length
             first, isl = self._salter.first(first, salt, prefix)
             opening = ({"role": "user", "content": first.prompt},)
-        session = unit if len(turns) > 1 else MISSING
-        made = [replace(one, session=session, turn=k) for k, one in enumerate((first, *turns[1:]))]
-        return self._turn(index, made, 0, opening, isl, phase, from_data=from_data)
+        made = [replace(one, session=_session(unit, turns), turn=k) for k, one in enumerate((first, *turns[1:]))]
+        if from_data:
+            return self._known(index, made, opening, isl, phase)
+        return self._turn(index, made, 0, opening, isl, phase)
 
-    def _turn(
-        self, index: int, turns: list[Sample], k: int, messages: Messages, isl: int, phase: Phase, *, from_data: bool
-    ) -> Request:
-        """Turn k with everything said before it; its `then` makes the next one."""
-        sample = replace(turns[k], messages=messages, prompt="", isl=MISSING if k else turns[k].isl)
-        if self._template is not None:
-            sample = replace(sample, messages=(), prompt=self._template(messages))
+    def _turn(self, index: int, turns: list[Sample], k: int, messages: Messages, isl: int, phase: Phase) -> Request:
+        """Turn k with everything said before it; its `then` makes the next one of the server's answer."""
+        sample = self._worded(turns, k, messages)
         if k + 1 == len(turns):
             return self._request(index + k, sample, isl, phase)
 
         def then(answer: str) -> Request:
-            text, own = self._salter.later(turns[k + 1])
-            said = turns[k].answer if from_data else answer
-            more = ({"role": "assistant", "content": said}, {"role": "user", "content": text})
-            length = MISSING if isl < 0 else isl + self._salter.count_text(said) + max(0, own)
-            made = self._turn(index, turns, k + 1, (*messages, *more), length, phase, from_data=from_data)
-            if not from_data:
-                self.saw(made)
+            more, length = self._said(turns, k, answer, messages, isl)
+            made = self._turn(index, turns, k + 1, more, length, phase)
+            self.saw(made)
             return made
 
-        if from_data:
-            return self._request(index + k, sample, isl, phase, partial(_given, then("")), needs_answer=False)
         return self._request(index + k, sample, isl, phase, then, needs_answer=True)
+
+    def _said(self, turns: list[Sample], k: int, said: str, messages: Messages, isl: int) -> tuple[Messages, int]:
+        """The messages of turn k + 1 and their length, `said` being the answer to turn k."""
+        text, own = self._salter.later(turns[k + 1])
+        more = ({"role": "assistant", "content": said}, {"role": "user", "content": text})
+        return (*messages, *more), MISSING if isl < 0 else isl + self._salter.count_text(said) + max(0, own)
+
+    def _known(self, index: int, turns: list[Sample], opening: Messages, isl: int, phase: Phase) -> Request:
+        """The first turn of a conversation whose answers are the data's: all turns are made, the last one first."""
+        parts = [(opening, isl)]
+        for k, one in enumerate(turns[:-1]):
+            parts.append(self._said(turns, k, one.answer, *parts[-1]))
+        following: Request | None = None
+        for k in reversed(range(len(turns))):
+            sample = self._worded(turns, k, parts[k][0])
+            then = None if following is None else partial(_given, following)
+            following = self._request(index + k, sample, parts[k][1], phase, then)
+        assert following is not None
+        return following
+
+    def _worded(self, turns: list[Sample], k: int, messages: Messages) -> Sample:
+        """Turn k as it is sent: with everything said before it."""
+        sample = replace(turns[k], messages=messages, prompt="", isl=MISSING if k else turns[k].isl)
+        if self._template is None:
+            return sample
+        return replace(sample, messages=(), prompt=self._template(messages))
 
     def _request(
         self,
@@ -232,6 +262,11 @@ class _Maker:
     def notes(self) -> list[str]:
         """What to know of the prompts' lengths."""
         return self._salter.notes()
+
+
+def _session(unit: int, turns: Conversation) -> int:
+    """Conversations are numbered by their place in the plan, those of one turn too; other requests have no number."""
+    return MISSING if turns[0].session == MISSING else unit
 
 
 def _given(request: Request, answer: str) -> Request:

@@ -4,12 +4,14 @@ JSON lines. The first is the header: `genbench_plan` (the format's version), the
 seed, salt, hashes and schedule. Every other line is one request in the order of the plan: `index`, `phase` (0 warm-up,
 1 measured), `offset_ns` (open loop: from the run's start), `max_tokens`, `isl`, `isl_tokenizer`, `session`, `turn`,
 `think_ns`, `sha256` of the body, and `body` itself. A body is written and read by the same library, which gives the
-same bytes back; the hash shows a line that was changed since.
+same bytes back; hashes show what was changed since: `sha256` of each body, and of the header and all lines together.
 
 The turns of a conversation follow each other; the plan of a file never needs the server's own answers.
 """
 
 import hashlib
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -37,8 +39,8 @@ def write(plan: Plan, path: Path, about: dict[str, Any]) -> dict[str, Any]:
     assert isinstance(requests, BuiltRequests)
     schedule = plan.schedule
     units = turns = 0
-    lines = path.with_name(path.name + ".part")
-    with lines.open("w+b") as file:
+    digest = hashlib.sha256()
+    with tempfile.TemporaryFile(dir=path.parent) as file:
         for unit in range(len(requests)):
             first: Request | None = requests[unit]
             units += 1
@@ -49,7 +51,9 @@ def write(plan: Plan, path: Path, about: dict[str, Any]) -> dict[str, Any]:
                         "later turns repeat the server's own answers, which a file cannot hold; give --history dataset"
                     )
                 turns += 1
-                file.write(_line(first, offset))
+                line = _line(first, offset)
+                digest.update(line)
+                file.write(line)
                 first = None if first.then is None else first.then("")
         head = about | {
             "genbench_plan": VERSION,
@@ -70,13 +74,19 @@ def write(plan: Plan, path: Path, about: dict[str, Any]) -> dict[str, Any]:
             },
             "notes": list(plan.notes()),
         }
-        with path.open("wb") as out:
+        head["sha256"] = _seal(head, digest.digest())
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:  # --extra may hold a secret
             out.write(orjson.dumps(head) + b"\n")
             file.seek(0)
             while block := file.read(1 << 20):
                 out.write(block)
-    lines.unlink()
     return head
+
+
+def _seal(head: dict[str, Any], lines: bytes) -> str:
+    """Hash over a header (its own `sha256` left out) and the digest of all lines."""
+    rest = orjson.dumps({name: value for name, value in head.items() if name != "sha256"})
+    return hashlib.sha256(rest + lines).hexdigest()
 
 
 def offsets_sha256(schedule: Schedule) -> str | None:
@@ -121,11 +131,20 @@ def read_head(path: Path) -> dict[str, Any]:
     if version > VERSION:
         raise DatasetError(f"--plan {path} has format {version}, this genbench reads up to {VERSION}; update genbench")
     assert isinstance(head, dict)
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        file.readline()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    if head.get("sha256") != _seal(head, digest.digest()):
+        raise DatasetError(f"--plan {path} is not as it was written, or cut off; make it again")
     return head
 
 
-def read(path: Path, grace_ns: int) -> Plan:
+def read(path: Path, grace_ns: int, model: str) -> Plan:
     """The plan in a file; its lines are read again when they are sent, its schedule now.
+
+    `model` is the name to ask for: another than the plan's takes its place in every body.
 
     Raises DatasetError naming the line for one that cannot be read or was changed since it was written.
     """
@@ -147,8 +166,8 @@ def read(path: Path, grace_ns: int) -> Plan:
             offsets.append(offset)
     if turns != head["requests"]:
         raise DatasetError(f"--plan {path} has {turns} of {head['requests']} requests; it is cut off: make it again")
-    rows = _rows(path)
-    requests = BuiltRequests(_maker(rows), count, AHEAD, turns)
+    rename = model if model != head["model"] else ""
+    requests = BuiltRequests(_maker(_rows(path), rename), count, AHEAD, turns)
     requests.refill(0, 1 << 62)
     schedule = Schedule(
         offset_ns=np.array(offsets, dtype=np.int64) if asked["open_loop"] else None,
@@ -159,8 +178,10 @@ def read(path: Path, grace_ns: int) -> Plan:
         ramp_up_ns=asked["ramp_up_ns"],
         even=asked["even"],
     )
-    said = tuple(str(note) for note in head["notes"])
-    return Plan(requests, schedule, head["seed"], head["salt"], head["dataset_sha256"], lambda: said)
+    said = [str(note) for note in head["notes"]]
+    if rename:
+        said.append(f"the plan asks for {head['model']}: {rename} takes its place, so bodies_sha256 is another")
+    return Plan(requests, schedule, head["seed"], head["salt"], head["dataset_sha256"], lambda: tuple(said))
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -183,7 +204,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             yield number, row
 
 
-def _maker(rows: Iterator[tuple[int, dict[str, Any]]]) -> Callable[[int], Request]:
+def _maker(rows: Iterator[tuple[int, dict[str, Any]]], rename: str) -> Callable[[int], Request]:
     """Makes the requests of one conversation after the other from their lines."""
     ahead: list[dict[str, Any]] = []
 
@@ -196,6 +217,8 @@ def _maker(rows: Iterator[tuple[int, dict[str, Any]]]) -> Callable[[int], Reques
             turns.append(row)
         request: Request | None = None
         for row in reversed(turns):
+            if rename:
+                row["body"] = orjson.dumps(orjson.loads(row["body"]) | {"model": rename})
             request = _request(row, request)
         assert request is not None
         return request

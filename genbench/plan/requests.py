@@ -5,8 +5,10 @@ from collections import deque
 from collections.abc import Callable
 
 from genbench.clock import now_ns
-from genbench.types import OPEN_ENDED, Request
+from genbench.types import Request
 
+MOST_BYTES = 32 << 20
+LEAST = 128  # whatever their size
 Watcher = Callable[[int, bytes], None]
 
 
@@ -22,17 +24,19 @@ def digest_of(request: Request) -> bytes:
 class BuiltRequests:
     """See `types.Requests`: builds them in order, by `make(k)`.
 
-    `total_turns` is the number of requests with every turn of every conversation, None where only time limits.
+    `make` may need several calls for one (None: not yet). `total_turns` is the number of requests with every turn of
+    every conversation, None where that is not known. Nothing more is built ahead while `MOST_BYTES` are ready.
     """
 
-    def __init__(self, make: Callable[[int], Request], total: int, ahead: int, total_turns: int | None = None) -> None:
+    def __init__(self, make: Callable[[int], Request | None], total: int, ahead: int, turns: int | None = None) -> None:
         self._make = make
         self._total = total
         self._ahead = ahead
         self._ready: deque[tuple[Request, bytes]] = deque()  # each with the digest of its body
         self._first = 0  # index of _ready[0]
         self._sent = hashlib.sha256()  # over the digests of what was handed out; a list of them would grow for ever
-        self.total_turns = total_turns if total_turns is not None or total == OPEN_ENDED else total
+        self._bytes = 0  # of what is ready
+        self.total_turns = turns
         self.on_build: Watcher | None = None
 
     def __len__(self) -> int:
@@ -42,10 +46,11 @@ class BuiltRequests:
         while self.made <= index:
             self._build()
         while self._first < index:  # what was never asked for (it was not sent) is dropped
-            self._ready.popleft()
+            self._bytes -= len(self._ready.popleft()[0].body)
             self._first += 1
         self._first += 1
         request, digest = self._ready.popleft()
+        self._bytes -= len(request.body)
         self._sent.update(digest)
         return request
 
@@ -62,10 +67,17 @@ class BuiltRequests:
         """Build ahead of `used` for about `budget_ns`; True when far enough ahead."""
         until = now_ns() + budget_ns
         while self.made < min(self._total, used + self._ahead):
+            if self._bytes > MOST_BYTES and self.made >= used + LEAST:
+                return True
             if now_ns() > until:
                 return False
             self._build()
         return True
+
+    @property
+    def handed_out(self) -> int:
+        """How many were asked for."""
+        return self._first
 
     def peek(self) -> list[Request]:
         """What is built and not yet handed out; a conversation's turns as far as they are known."""
@@ -91,7 +103,10 @@ class BuiltRequests:
 
     def _build(self) -> None:
         request = self._make(self.made)
+        if request is None:
+            return
         self._ready.append((request, digest_of(request)))
+        self._bytes += len(request.body)
         self.saw(request)
         while request.then is not None and not request.needs_answer:
             request = request.then("")

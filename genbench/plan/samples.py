@@ -7,7 +7,7 @@ as they come out here: before salt, prefix and history, so it is the same whatev
 import hashlib
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import ModuleType
 from typing import Any
@@ -16,16 +16,20 @@ import numpy as np
 import orjson
 
 from genbench import lengths, registry
-from genbench.errors import DatasetError
+from genbench.errors import ConfigError, DatasetError, GenbenchError
 from genbench.options import RunConfig
 from genbench.plan.facts import Facts
-from genbench.sources import columns_of, dataset_of
+from genbench.plan.salt import texts_of
+from genbench.sources import DRAWN, columns_of, dataset_of, synthetic_text
 from genbench.tokens import Tokenizer
 from genbench.types import MISSING, OPEN_ENDED, Sample
 
 HASHED_SAMPLES = 10_000
-PATIENCE = 100_000
+HASHED_BYTES = 16 << 20
+PAUSE = 32  # samples that are left out
+PATIENCE, PATIENCE_DRAWN = 100_000, 1_000  # samples without one that fits
 Conversation = tuple[Sample, ...]
+KEPT = ("conversations ended", "cut short")  # what is used all the same
 Say = Callable[[str], None]
 
 
@@ -55,7 +59,7 @@ def options_of(config: RunConfig, facts: Facts, tokenizer: Tokenizer | None, say
         "batch_size": workload.batch_size,
         "texts": kind == "embeddings",
         "chat": kind not in ("embeddings", "completions") or workload.apply_chat_template,
-        "ids": kind in ("completions",),
+        "ids": kind == "completions" and not workload.apply_chat_template,
         "tokens_per_word": facts.tokens_per_word or 1.0,
         "tokenizer": local,
         "count": None if local is None else local.count,
@@ -75,36 +79,52 @@ def _turns(text: str | None, *, of_file: bool) -> Any:
 
 
 class Samples:
-    """Conversations of a data set; `dropped` counts what was left out, by reason, and `passes` how often it began."""
+    """Conversations of a data set; `left_out` counts by reason, over the first pass, `passes` how often it began."""
 
-    def __init__(self, config: RunConfig, facts: Facts, tokenizer: Tokenizer | None, say: Say) -> None:
+    def __init__(
+        self, config: RunConfig, facts: Facts, tokenizer: Tokenizer | None, say: Say, salt_tokens: int = 0
+    ) -> None:
+        """`salt_tokens` come on top of a system prompt and of prompts that are not drawn."""
         self._config = config
         self._workload = config.workload
         self._module = module_of(config)
-        self._load = self._module.load if isinstance(self._module, ModuleType) else self._module
+        load = getattr(self._module, "load", None) if isinstance(self._module, ModuleType) else self._module
+        if load is None:
+            raise ConfigError(f"--dataset {self._workload.dataset} has no load(options, rng); see docs/architecture.md")
+        self._load: Any = load
         self._options = options_of(config, facts, tokenizer, say)
         self._count: Callable[[str], int] | None = self._options["count"]
         self._tokenizer: Tokenizer | None = self._options["tokenizer"]
         self._limit = self._workload.max_model_len or facts.max_model_len
+        drawn = dataset_of(self._workload.dataset)[0] in DRAWN or synthetic_text(self._workload.dataset)
+        system = self._workload.system_prompt or ""
         self._around = facts.template_tokens + self._workload.shared_prefix_tokens
+        self._around += salt_tokens if system or not drawn else 0
+        self._around += self._count(system) if self._count is not None else 0
+        self._patience = PATIENCE_DRAWN if drawn else PATIENCE
         self._rng = np.random.default_rng((config.seed, 5))
-        self.dropped: Counter[str] = Counter()
+        self.left_out: Counter[str] = Counter()
+        self.dropped = self.left_out
         self.passes = 0
         self.first_pass = 0  # conversations in it, once it is over
 
     def stream(self) -> Iterator[Conversation]:
-        """From the beginning, for ever; a trace once. Raises DatasetError where a whole pass leaves nothing."""
+        """From the beginning, for ever; a trace once. An empty one now and then means: not yet.
+
+        Raises DatasetError where a whole pass leaves nothing.
+        """
         for epoch in itertools.count():
             self.passes += 1
+            self.dropped = self.left_out if not epoch else Counter()  # each sample is counted once
             seed = (self._config.seed, 0, epoch) if epoch else (self._config.seed, 0)
             seen = kept = 0
-            for conversation in grouped(self._load(self._options, np.random.default_rng(seed))):
+            for conversation in grouped(self._loaded(np.random.default_rng(seed))):
                 seen += 1
                 fitting = self._kept(conversation)
-                if fitting:
-                    kept += 1
+                kept += bool(fitting)
+                if fitting or seen % PAUSE == 0:  # an empty one: whoever asks has other things to do, too
                     yield fitting
-                elif not kept and seen >= PATIENCE:  # what is drawn never ends
+                if not kept and seen >= self._patience:  # what is drawn never ends
                     raise DatasetError(self._nothing_left(seen))
             if not epoch:
                 self.first_pass = kept
@@ -113,12 +133,30 @@ class Samples:
             if self._options["replay"]:
                 return
 
+    def _loaded(self, rng: np.random.Generator) -> Iterator[Sample]:
+        """One pass over the data; what a data set of one's own does wrong is a sentence."""
+        name = self._workload.dataset
+        try:
+            for sample in self._load(self._options, rng):
+                if not isinstance(sample, Sample):
+                    raise DatasetError(f"--dataset {name}: load yields {type(sample).__name__}, expected Sample")
+                yield sample
+        except GenbenchError:
+            raise
+        except Exception as error:
+            if dataset_of(name)[0].isidentifier():  # ours: a fault to be seen
+                raise
+            raise DatasetError(f"--dataset {name} fails: {type(error).__name__}: {error}") from error
+
     def _nothing_left(self, seen: int) -> str:
         name = self._workload.dataset or "synthetic"
         if not seen:
             return f"--dataset {name} has no samples in it; give at least one"
         why = ", ".join(f"{count} {reason}" for reason, count in self.dropped.items())
-        return f"--dataset {name}: nothing is left of {seen} samples ({why}); widen the bounds or give other data"
+        fix = "widen the bounds or give other data"
+        if self._limit is not None and any(str(self._limit) in reason for reason in self.dropped):
+            fix = "input, answer and template must fit it: ask for less, or see --max-model-len"
+        return f"--dataset {name}: nothing is left of {seen} samples ({why}); {fix}"
 
     def _kept(self, turns: Conversation) -> Conversation:
         """What of a conversation is within the bounds; empty when nothing is."""
@@ -141,7 +179,7 @@ class Samples:
         """Content tokens: as drawn, or by the tokenizer; -1 where neither tells."""
         if sample.isl >= 0 or self._count is None:
             return sample.isl
-        texts = [str(one.get("content") or "") for one in sample.messages] or [*sample.texts] or [sample.prompt]
+        texts = texts_of(sample.messages) if sample.messages else sample.texts or (sample.prompt,)
         return sum(map(self._count, texts))
 
     def _within_limit(self, turns: Conversation, length: int, limit: int) -> Conversation:
@@ -163,11 +201,11 @@ class Samples:
                 f"{reason}; see --on-too-long and --max-isl"
             )
         if kept:
-            self.dropped[f"conversations ended early, {reason}"] += 1
+            self.dropped[f"{KEPT[0]} early, {reason}"] += 1
             return turns[:kept]
         room = limit - self._around - (turns[0].osl or 1)
         if what == "truncate" and room >= 1 and self._tokenizer is not None and not turns[0].messages:
-            self.dropped[f"cut short, {reason}"] += 1
+            self.dropped[f"{KEPT[1]}, {reason}"] += 1
             return (self._cut(turns[0], room),)
         self.dropped[reason] += 1
         return ()
@@ -184,24 +222,26 @@ class Samples:
         return replace(single, prompt=cut(sample.prompt, room, self._tokenizer))
 
     def _thinking(self, turns: Conversation) -> Conversation:
-        """With the think times that were asked for on the command line in place of the file's."""
+        """With the think times of the command line, or the file's own spread by it."""
         think, spread = self._workload.think_time_s, self._workload.think_time_stddev_s
-        if think is None or self._options["path"] is None:
+        if self._options["path"] is None or (think is None and not spread):
             return turns
-        waits = self._rng.normal(think, spread, len(turns)) if spread else np.full(len(turns), think)
-        return (
-            turns[0],
-            *(
-                replace(one, think_ns=max(0, round(wait * 1e9)))
-                for one, wait in zip(turns[1:], waits.tolist(), strict=False)
-            ),
-        )
+        away = self._rng.normal(0.0, spread, len(turns)).tolist() if spread else [0.0] * len(turns)
+        waits = [(one.think_ns / 1e9 if think is None else think) + more for one, more in zip(turns, away, strict=True)]
+        later = zip(turns[1:], waits[1:], strict=True)
+        return (turns[0], *(replace(one, think_ns=max(0, round(wait * 1e9))) for one, wait in later))
 
-    def notes(self) -> list[str]:
-        """What was left out, and whether samples were used more than once."""
-        found = [f"left out of the data: {count} {reason}" for reason, count in self.dropped.items()]
-        if self.passes > 1 and self._options["path"] is not None:
-            found.append(f"the data's {self.first_pass} samples were used more than once; the prefix cache may answer")
+    def notes(self, used: int) -> list[str]:
+        """What was left out, and whether samples were used more than once, `used` conversations being used."""
+        found = [
+            f"{'of' if reason.startswith(KEPT) else 'left out of'} the data: {count} {reason}"
+            for reason, count in self.left_out.items()
+        ]
+        if 0 < self.first_pass < used and self._options["path"] is not None:
+            found.append(
+                f"the data's {self.first_pass} samples were used more than once (warm-up is one use);"
+                " the prefix cache may answer"
+            )
         return found
 
 
@@ -233,14 +273,13 @@ def grouped(samples: Iterator[Sample]) -> Iterator[Conversation]:
         yield tuple(turns)
 
 
-def dataset_sha256(head: list[Conversation], total: int, config: RunConfig) -> str:
+def dataset_sha256(head: Sequence[Conversation], total: int, config: RunConfig) -> str:
     """Over the samples before the salt, the first `HASHED_SAMPLES` of them, and what is put in front of all."""
     digest = hashlib.sha256(b"open" if total == OPEN_ENDED else str(total).encode())
     workload = config.workload
     shared: Mapping[str, Any] = {
         "system": workload.system_prompt,
         "prefix": [workload.shared_prefix_tokens, workload.num_prefixes, workload.prefix_distribution],
-        "history": workload.history,
     }
     if workload.system_prompt or workload.shared_prefix_tokens:
         digest.update(orjson.dumps(shared))
@@ -249,5 +288,21 @@ def dataset_sha256(head: list[Conversation], total: int, config: RunConfig) -> s
         if sample.token_ids:
             digest.update(orjson.dumps(sample.token_ids))
         if sample.session != MISSING:
-            digest.update(orjson.dumps([sample.turn, sample.answer, sample.think_ns]))
+            digest.update(orjson.dumps([sample.turn, sample.answer, sample.think_ns, workload.history]))
     return digest.hexdigest()
+
+
+def first_ones(samples: Samples, stream: Iterator[Conversation], most: int) -> list[Conversation]:
+    """So many conversations; or one pass of the data, `HASHED_SAMPLES` turns or `HASHED_BYTES` of text."""
+    found: list[Conversation] = []
+    turns = size = 0
+    for conversation in stream:
+        if not conversation:
+            continue
+        found.append(conversation)
+        turns += len(conversation)
+        size += sum(len(one.prompt) + len(one.answer) + sum(map(len, one.texts)) + 8 * len(one.token_ids)
+                    + len(str(one.messages)) for one in conversation)  # fmt: skip
+        if len(found) >= most or turns >= HASHED_SAMPLES or size >= HASHED_BYTES or samples.passes > 1:
+            break
+    return found

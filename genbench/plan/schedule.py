@@ -54,6 +54,9 @@ def arrivals(load: Load, seed: int, units: int, times_ns: Iterator[int] | None) 
         form = shape(load)
         if form is None:
             return units, None
+        expected = 0.0 if form.seconds is None else form.expected(min(form.seconds, load.duration_s or form.seconds))
+        if min(units, expected) > 1.1 * MAX_ARRIVALS:
+            raise ConfigError(f"{expected:,.0f} arrivals are too many for one run; give a lower rate or a shorter time")
         offset_ns = _drawn(load, form, np.random.default_rng((seed, 1)), units)
     if len(offset_ns) > MAX_ARRIVALS:
         how = "a lower --request-count" if units < OPEN_ENDED else "--request-count, or a lower rate or a shorter time"

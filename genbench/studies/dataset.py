@@ -13,6 +13,7 @@ import orjson
 from genbench import config, stats
 from genbench.errors import ConfigError
 from genbench.plan.facts import Facts
+from genbench.plan.salt import Prefixes, texts_of
 from genbench.plan.samples import Conversation, Samples
 from genbench.resolve import resolve
 from genbench.sources import DRAWN, dataset_of
@@ -77,7 +78,7 @@ def described(lengths: "array[int]") -> dict[str, Any] | None:
     edges, counts = histogram(values)
     return {
         "count": values.size,
-        **{name: found[name] for name in SHOWN},
+        **{name: found.get(name, 0.0) for name in SHOWN},  # one value has no deviation
         "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
     }
 
@@ -95,6 +96,8 @@ def histogram(values: "np.ndarray[Any, np.dtype[np.float64]]") -> tuple[Any, Any
 
 def look(given: config.Given, say: Callable[[str], None]) -> Contents:
     """Go through a data set once. Raises ConfigError or DatasetError as a run would."""
+    if given.config.workload.plan is not None:
+        raise ConfigError("--plan is no data set; name one with --dataset")
     resolved, _ = resolve(given)
     workload, target = resolved.workload, resolved.target
     tokenizer, missing = _tokenizer(resolved)
@@ -106,8 +109,9 @@ def look(given: config.Given, say: Callable[[str], None]) -> Contents:
     if name in DRAWN or workload.sampling == "random":
         most = most or DRAWN_COUNT
     found = Contents(workload.dataset or "synthetic", "tokens")
-    _go_through(found, islice(_one_pass(samples), most), tokenizer)
-    found.dropped = dict(samples.dropped)
+    prefixes = Prefixes(resolved, tokenizer, 1.0)
+    _go_through(found, islice(_one_pass(samples), most), tokenizer, prefixes)
+    found.dropped = dict(samples.left_out)
     return found
 
 
@@ -129,10 +133,13 @@ def _one_pass(samples: Samples) -> Iterator[Conversation]:
     for conversation in samples.stream():
         if samples.passes > 1:
             return
-        yield conversation
+        if conversation:
+            yield conversation
 
 
-def _go_through(found: Contents, stream: Iterator[Conversation], tokenizer: Tokenizer | None) -> None:
+def _go_through(
+    found: Contents, stream: Iterator[Conversation], tokenizer: Tokenizer | None, prefixes: Prefixes
+) -> None:
     digest = hashlib.sha256()
     seen: set[int] = set()
     blocks = known = 0
@@ -141,8 +148,10 @@ def _go_through(found: Contents, stream: Iterator[Conversation], tokenizer: Toke
         found.conversations += 1
         found.requests += len(conversation)
         found.turns.append(len(conversation))
-        for sample in conversation:
-            found.isl.append(_length(sample, tokenizer))
+        prefix = prefixes.next()
+        digest.update(prefix.encode())
+        for k, sample in enumerate(conversation):
+            found.isl.append(_length(sample, tokenizer) + (0 if k else prefixes.wanted))
             if sample.isl < 0 and tokenizer is None:
                 found.unit = "words"
             if sample.osl is not None:
@@ -156,7 +165,7 @@ def _go_through(found: Contents, stream: Iterator[Conversation], tokenizer: Toke
         if at >= 0:
             first, last = (at if first < 0 else min(first, at)), max(last, at)
         if found.conversations <= PREFIX_PROMPTS:
-            for block in _blocks(conversation[0], tokenizer):
+            for block in _blocks(conversation[0], prefix, tokenizer):
                 blocks += 1
                 known += block in seen
                 seen.add(block)
@@ -170,7 +179,7 @@ def _go_through(found: Contents, stream: Iterator[Conversation], tokenizer: Toke
 def _text(sample: Sample) -> str:
     """All text of a sample, one after the other."""
     if sample.messages:
-        return "\n".join(str(one.get("content") or "") for one in sample.messages)
+        return "\n".join(texts_of(sample.messages))
     return "\n".join(sample.texts) if sample.texts else sample.prompt
 
 
@@ -181,10 +190,12 @@ def _length(sample: Sample, tokenizer: Tokenizer | None) -> int:
     return tokenizer.count(text) if tokenizer else len(text.split())
 
 
-def _blocks(sample: Sample, tokenizer: Tokenizer | None) -> Iterator[int]:
+def _blocks(sample: Sample, prefix: str, tokenizer: Tokenizer | None) -> Iterator[int]:
     """A hash for each whole block of a prompt and all before it."""
-    text = _text(sample)
-    units = list(sample.token_ids) or (list(tokenizer.encode(text)) if tokenizer else text)
+    text = f"{prefix} {_text(sample)}".lstrip()
+    units: Any = list(tokenizer.encode(text)) if tokenizer else text
+    if sample.token_ids and tokenizer:
+        units = [*(tokenizer.encode(prefix) if prefix else ()), *sample.token_ids]
     size = BLOCK_TOKENS if sample.token_ids or tokenizer else BLOCK_CHARACTERS
     chained = 0
     for at in range(0, len(units) - size + 1, size):

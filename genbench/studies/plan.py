@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from genbench import config, registry, sources
-from genbench.engine.preflight import preflight
-from genbench.errors import ConfigError
+from genbench.engine.preflight import explain, preflight
+from genbench.errors import ConfigError, GenbenchError
 from genbench.options import Load, RunConfig, Workload
 from genbench.plan import file
 from genbench.plan.build import build
 from genbench.plan.facts import Facts
 from genbench.resolve import resolve
 from genbench.studies.prepare import Waiting, place
+from genbench.studies.scrub import Scrubber
 from genbench.tokens import Tokenizer
 from genbench.tokens import load as load_tokenizer
 from genbench.types import Endpoint
@@ -34,7 +35,17 @@ def write_plan(given: config.Given, out: Path, say: Say) -> dict[str, Any]:
         raise ConfigError(f"--out {out} is there already; choose another name")
     if not given.config.target.url and given.config.target.model is None:
         raise ConfigError("a plan names the model in every body; give --model, or --url to ask a server for it")
+    if given.config.workload.plan is not None:
+        raise ConfigError("--plan is for genbench profile; leave it out to write another plan")
     resolved, _ = resolve(given)
+    scrub = Scrubber(resolved.target)
+    try:
+        return _written(given, resolved, out, say)
+    except GenbenchError as error:
+        raise type(error)(scrub(str(explain(error, "url" in given.named)))) from error
+
+
+def _written(given: config.Given, resolved: RunConfig, out: Path, say: Say) -> dict[str, Any]:
     endpoint = registry.load("endpoints", resolved.target.endpoint_type)
     tokenizer, facts, notes = _asked(given, resolved, endpoint, say)
     made = build(resolved, facts, endpoint, tokenizer, say)
@@ -46,6 +57,8 @@ def write_plan(given: config.Given, out: Path, say: Say) -> dict[str, Any]:
         "config": {name: part for name, part in config.public(resolved).items() if name in ("workload", "load")},
         "tokenizer": None if tokenizer is None else tokenizer.name,
     }
+    if resolved.target.extra != tuple(config.public_extra(resolved.target.extra)):
+        notes = (*notes, "--extra holds what looks like a secret: it is in the plan's bodies as it is")
     for note in notes:
         say(f"note: {note}")
     try:
@@ -102,15 +115,18 @@ def planned(given: config.Given) -> config.Given:
         flag = next(field.flag for field in config.options() if field.name == name)
         raise ConfigError(f"{flag} is part of the plan in {path}; leave it out, or make another plan")
     target = given.config.target
-    if target.model not in (None, head["model"]):
-        raise ConfigError(f"--model {target.model}: the plan in {path} asks for {head['model']}; leave --model out")
     workload = replace(Workload(**_section(Workload, head["config"]["workload"])), plan=path)
     load = replace(Load(**_section(Load, head["config"]["load"])), grace_s=given.config.load.grace_s)
     if not target.url:
         target = replace(target, url=("http://localhost:8000",))
     changed = replace(
         given.config,
-        target=replace(target, model=head["model"], endpoint_type=head["endpoint_type"], stream=head["stream"]),
+        target=replace(
+            target,
+            model=target.model or head["model"],
+            endpoint_type=head["endpoint_type"],
+            stream=head["stream"],
+        ),
         workload=workload,
         load=load,
         seed=head["seed"],

@@ -87,7 +87,7 @@ def _plan(resolved: RunConfig, facts: Facts, endpoint: Endpoint, tokenizer: Toke
     """From a file, or from the options."""
     if resolved.workload.plan is None:
         return build(resolved, facts, endpoint, tokenizer, say)
-    return read_plan(Path(resolved.workload.plan), round(resolved.load.grace_s * 1e9))
+    return read_plan(Path(resolved.workload.plan), round(resolved.load.grace_s * 1e9), facts.model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,9 @@ def expected_tokens(plan: Plan) -> tuple[int, int, int]:
     built = plan.requests.peek()
     if not built or len(plan.requests) == OPEN_ENDED:
         return 0, 0, 0
-    total = plan.requests.total_turns or len(plan.requests)
+    total = plan.requests.total_turns
+    if total is None:  # conversations, as many as the time has: those that are built are like the rest
+        total = round(len(plan.requests) * len(built) / max(1, plan.requests.made - plan.requests.handed_out))
     scale = total / len(built)
     inputs = sum(max(0, request.sample.isl) or len(request.body) // 4 for request in built)
     outputs = sum(request.max_tokens or 0 for request in built)

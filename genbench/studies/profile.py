@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
 
 from genbench import config, loads
 from genbench.decode import ResponseDecoder
@@ -22,7 +21,6 @@ from genbench.engine.preflight import explain
 from genbench.engine.until import Until
 from genbench.errors import ConfigError, GenbenchError, RecordError
 from genbench.metrics.summary import Run
-from genbench.options import Target
 from genbench.plan.requests import BuiltRequests
 from genbench.records import RecordWriter, write_header
 from genbench.resolve import error_limit, resolve, until
@@ -31,13 +29,11 @@ from genbench.studies.header import header
 from genbench.studies.plan import planned
 from genbench.studies.prepare import Prepared, announce, prepare
 from genbench.studies.report import rebuild
-from genbench.transport.address import secrets_of_proxies
+from genbench.studies.scrub import Scrubber
 from genbench.transport.exchange import Timeouts, Transport
 from genbench.transport.poller import Poller
 from genbench.transport.wire import WireTransport
 from genbench.types import Record
-
-SECRET_LENGTH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,27 +81,6 @@ def profile(given: config.Given, command: list[str], screen: Screen, judge: Judg
 def _as_ctrl_c(number: int, frame: object) -> None:
     """SIGTERM before and after the load; during it the engine has its own handler."""
     raise KeyboardInterrupt
-
-
-class Scrubber:
-    """Takes the secrets out of what a server says: some repeat the key they refuse.
-
-    A header's value counts, and each word of it ("Bearer ..."); what is too short to be a secret is left alone, else
-    every 1 in a message would go with an 'X-Tenant: 1'.
-    """
-
-    def __init__(self, target: Target) -> None:
-        values = [line.partition(":")[2] for line in target.header]
-        words = {target.api_key or "", *(word for value in values for word in (value.strip(), *value.split()))}
-        words |= {value for url in target.url for _, value in parse_qsl(url.partition("?")[2])}
-        long_enough = {word for word in words if len(word) >= SECRET_LENGTH}
-        self._secrets = sorted(long_enough | secrets_of_proxies(), key=len, reverse=True)
-
-    def __call__(self, text: str) -> str:
-        """The text, each secret replaced."""
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
 
 
 def _folder(prepared: Prepared) -> Path:

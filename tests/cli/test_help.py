@@ -87,7 +87,7 @@ def test_every_option_has_help(run: Runner) -> None:
         ("--isl-stddev", "[0]"),
         ("--osl", "[128; the file's own"),
         ("--osl-stddev", "[0]"),
-        ("--warmup", "[min(concurrency, 32); 10 with a rate]"),
+        ("--warmup", "[min(concurrency, 32); 10 with a rate; 0 for a trace]"),
         ("--connect-timeout", "[10 s]"),
         ("--idle-timeout", "[300 s]"),
         ("--grace", "[30 s]"),

@@ -205,7 +205,9 @@ def test_a_short_file_is_used_again_and_says_so(tmp_path: Path) -> None:
     path = write(tmp_path / "in.jsonl", '{"text": "a"}', '{"text": "b", "max_tokens": 7}')
     made = make(input_file=path, request_count="4", warmup="0", salt="none")
     assert [body["messages"][0]["content"] for body in bodies(made)] == ["a", "b", "a", "b"]
-    assert made.notes() == ("the data's 2 samples were used more than once; the prefix cache may answer",)
+    assert made.notes() == (
+        "the data's 2 samples were used more than once (warm-up is one use); the prefix cache may answer",
+    )
     assert make(input_file=path, request_count="2", warmup="0").notes() == ()
 
 

@@ -137,3 +137,33 @@ def test_think_time_of_the_command_line_replaces_the_files(tmp_path: Path) -> No
 def test_conversations_are_for_chat(talk: str) -> None:
     with pytest.raises(DatasetError, match="only chat takes"):
         make(input_file=talk, request_count="3", endpoint_type="completions")
+
+
+def test_a_long_conversation_is_no_deep_one(tmp_path: Path) -> None:
+    path = tmp_path / "long.jsonl"
+    turns = [{"prompt": f"q{k}", "answer": f"a{k}"} for k in range(1200)]
+    path.write_text(json.dumps({"turns": turns}) + "\n")
+    request = make(input_file=str(path), request_count="1200").requests[0]
+    count = 1
+    while request.then is not None:
+        request = request.then("")
+        count += 1
+    assert count == 1200
+    assert len(said(request)) == 2 * 1200 - 1
+
+
+def test_how_many_turns_there_are_is_not_known_where_time_decides() -> None:
+    plan = make(turns="4", request_rate="5", duration_s="3")
+    assert plan.requests.total_turns is None  # type: ignore[attr-defined]
+
+
+def test_whose_history_it_is_is_in_the_hash(talk: str) -> None:
+    hashes = {make(input_file=talk, request_count="3", history=whose).dataset_sha256 for whose in ("server", "dataset")}
+    assert len(hashes) == 2
+
+
+def test_a_conversation_of_one_turn_is_one() -> None:
+    plan = make(turns="1-2", request_count="40")
+    firsts = [plan.requests[unit] for unit in range(len(plan.requests))]
+    assert {one.then is None for one in firsts} == {True, False}
+    assert [one.sample.session for one in firsts] == list(range(len(firsts)))

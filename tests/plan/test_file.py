@@ -15,6 +15,7 @@ from genbench.resolve import resolve
 from genbench.types import Phase, Plan, Request
 
 GRACE_NS = 30_000_000_000
+ABOUT = {"model": "m"}
 TURNS = '{"turns": [{"prompt": "a b", "answer": "c"}, {"prompt": "d", "think_s": 0.25, "max_tokens": 3}]}\n'
 
 
@@ -54,8 +55,8 @@ def seen(plan: Plan) -> list[tuple[Any, ...]]:
 )
 def test_what_is_written_is_what_is_read(tmp_path: Path, named: dict[str, str]) -> None:
     path = tmp_path / "plan.jsonl"
-    head = file.write(made(**named), path, {})
-    plan, again = made(**named), file.read(path, GRACE_NS)
+    head = file.write(made(**named), path, ABOUT)
+    plan, again = made(**named), file.read(path, GRACE_NS, "m")
     assert seen(again) == seen(plan)
     assert again.requests.sha256() == plan.requests.sha256() == head["bodies_sha256"]  # type: ignore[attr-defined]
     assert (again.seed, again.salt, again.dataset_sha256) == (plan.seed, plan.salt, plan.dataset_sha256)
@@ -81,12 +82,12 @@ def test_conversations_keep_their_turns(tmp_path: Path) -> None:
     data.write_text(TURNS * 3)
     path = tmp_path / "plan.jsonl"
     named = {"input_file": str(data), "request_count": "4", "warmup": "1"}
-    head = file.write(made(**named), path, {})
+    head = file.write(made(**named), path, ABOUT)
     assert (head["units"], head["requests"]) == (3, 6)
-    again = file.read(path, GRACE_NS)
+    again = file.read(path, GRACE_NS, "m")
     assert len(again.requests) == 3
     assert seen(again) == seen(made(**named))
-    turns = whole(file.read(path, GRACE_NS))
+    turns = whole(file.read(path, GRACE_NS, "m"))
     assert [(one.index, one.sample.turn, one.sample.think_ns, one.phase) for one in turns] == [
         (0, 0, 0, Phase.WARMUP), (1, 1, 250_000_000, Phase.WARMUP),
         (2, 0, 0, Phase.MEASURED), (3, 1, 250_000_000, Phase.MEASURED),
@@ -107,7 +108,8 @@ def test_a_plan_without_an_end_cannot_be_written(tmp_path: Path) -> None:
 
 def lines_of(tmp_path: Path) -> tuple[Path, list[str]]:
     path = tmp_path / "plan.jsonl"
-    file.write(made(request_rate="9", request_count="4", warmup="0", isl="3"), path, {})
+    path.unlink(missing_ok=True)
+    file.write(made(request_rate="9", request_count="4", warmup="0", isl="3"), path, ABOUT)
     return path, path.read_text().splitlines(keepends=True)
 
 
@@ -116,7 +118,7 @@ def broken(tmp_path: Path, change: Any) -> str:
     path, lines = lines_of(tmp_path)
     path.write_text("".join(change(lines)))
     with pytest.raises(DatasetError) as error:
-        file.read(path, GRACE_NS)
+        file.read(path, GRACE_NS, "m")
     assert str(path) in str(error.value)
     return str(error.value)
 
@@ -127,16 +129,32 @@ def changed(line: str, **values: Any) -> str:
 
 def test_wrong_files(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no such file"):
-        file.read(tmp_path / "none", GRACE_NS)
+        file.read(tmp_path / "none", GRACE_NS, "m")
     assert "is no plan" in broken(tmp_path, lambda lines: lines[1:])
     assert "is no plan" in broken(tmp_path, lambda lines: ["\x00"])
     assert "format 9" in broken(tmp_path, lambda lines: [changed(lines[0], genbench_plan=9), *lines[1:]])
-    assert "has 3 of 4 requests" in broken(tmp_path, lambda lines: lines[:-1])
-    assert "line 3 is not JSON" in broken(tmp_path, lambda lines: [*lines[:2], lines[2][:40] + "\n", *lines[3:]])
-    assert "line 2 has no phase" in broken(tmp_path, lambda lines: [lines[0], "{}\n".replace("}", '"index": 1}')])
-    assert "line 4: the body is not the one" in broken(
-        tmp_path, lambda lines: [*lines[:3], lines[3].replace('"stream":true', '"stream":false'), lines[4]]
-    )
-    assert "line 4: offset_ns is missing or goes backwards" in broken(
-        tmp_path, lambda lines: [*lines[:3], changed(lines[3], offset_ns=-5), lines[4]]
-    )
+    for change in (
+        lambda lines: [changed(lines[0], seed=3), *lines[1:]],
+        lambda lines: [*lines[:2], changed(lines[2], max_tokens=9), *lines[3:]],
+        lambda lines: [*lines[:3], changed(lines[3], offset_ns=-5), lines[4]],
+        lambda lines: [*lines[:3], lines[3].replace('"stream":true', '"stream":false'), lines[4]],
+        lambda lines: [lines[0], lines[2], lines[1], *lines[3:]],
+        lambda lines: lines[:-1],
+        lambda lines: [*lines, lines[-1]],
+        lambda lines: ['{"genbench_plan": 1}\n'],
+    ):
+        assert "is not as it was written" in broken(tmp_path, change)
+
+
+def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
+    path, _ = lines_of(tmp_path)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_another_name_of_the_model_takes_its_place(tmp_path: Path) -> None:
+    path, _ = lines_of(tmp_path)
+    same, other = file.read(path, GRACE_NS, "m"), file.read(path, GRACE_NS, "n")
+    for one, changed_one in zip(whole(same), whole(other), strict=True):
+        assert json.loads(changed_one.body) == json.loads(one.body) | {"model": "n"}
+    assert same.notes() == ()
+    assert "n takes its place" in other.notes()[0]

@@ -50,9 +50,9 @@ def test_bounds_on_the_input(data: str) -> None:
     both = make(input_file=data, min_isl="2", max_isl="4", request_count="4")
     assert sizes(both)[3] == (2, 20)
     assert both.notes() == (
-        "left out of the data: 2 shorter than --min-isl 2",
+        "left out of the data: 1 shorter than --min-isl 2",
         "left out of the data: 2 longer than --max-isl 4",
-        "the data's 3 samples were used more than once; the prefix cache may answer",
+        "the data's 3 samples were used more than once (warm-up is one use); the prefix cache may answer",
     )
 
 
@@ -82,7 +82,7 @@ def test_cut_to_the_models_length(data: str) -> None:
     # with 12 tokens of answer at most there is room for 3 words of 15
     plan = make(input_file=data, request_count="6", max_osl="12", max_model_len="15", on_too_long="truncate")
     assert sizes(plan) == [(1, 10), (2, 12), (3, 12), (3, 12), (3, 12), (3, 12)]
-    assert plan.notes() == ("left out of the data: 3 cut short, beyond the model's 15 tokens",)
+    assert plan.notes() == ("of the data: 3 cut short, beyond the model's 15 tokens",)
 
 
 def test_what_stands_around_a_prompt_counts_too(data: str) -> None:
@@ -99,7 +99,7 @@ def test_a_conversation_ends_where_the_model_does(tmp_path: Path) -> None:
     plan = make(input_file=str(path), request_count="2", max_model_len="10")  # 5 a turn: two of them
     second = plan.requests[0].then("")  # type: ignore[misc]
     assert second.then is None
-    assert plan.notes()[0] == "left out of the data: 1 conversations ended early, beyond the model's 10 tokens"
+    assert plan.notes()[0] == "of the data: 1 conversations ended early, beyond the model's 10 tokens"
 
 
 def test_synthetic_prompts_beyond_the_model_are_an_error() -> None:
@@ -107,6 +107,72 @@ def test_synthetic_prompts_beyond_the_model_are_an_error() -> None:
         make(Facts("m", max_model_len=600), request_count="1", on_too_long="fail")
     with pytest.raises(DatasetError, match="nothing is left"):
         make(Facts("m", max_model_len=600), request_count="1")
+
+
+def test_salt_and_system_prompt_count_too(data: str) -> None:
+    """44 tokens hold 4 words and 40 of answer; each word in front takes one of them away."""
+    facts = Facts("m", max_model_len=44)
+    salted = make(facts, input_file=data, request_count="4", salt="x y z")
+    assert [words - 3 for words, _ in sizes(salted)] == [1, 2, 3, 1]
+    told = make(facts, input_file=data, request_count="4", system_prompt="a b c d e f g h i j k l m n o p q r s t u v")
+    assert [words for words, _ in sizes(told)] == [1, 2, 1, 2]
+
+
+OWN = """
+from genbench.types import Sample
+
+def load(options, rng):
+    for k in range(4):
+        for turn in range(3):
+            yield Sample(prompt=f"{k} {turn}", answer="so", session=k, turn=turn)
+
+def raises(options, rng):
+    yield Sample(prompt="a")
+    raise KeyError("oh")
+
+def odd(options, rng):
+    return iter([{"prompt": "a"}])
+"""
+
+
+def test_a_data_set_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "own.py"
+    path.write_text(OWN)
+    plan = make(dataset=str(path), request_count="7")
+    assert (len(plan.requests), plan.requests.total_turns) == (3, 7)  # type: ignore[attr-defined]
+    with pytest.raises(DatasetError, match=r"own.py:raises fails: KeyError: 'oh'"):
+        make(dataset=f"{path}:raises", request_count="7")
+    with pytest.raises(DatasetError, match=r"own.py:odd: load yields dict, expected Sample"):
+        make(dataset=f"{path}:odd", request_count="7")
+    path.write_text("1 / 0")
+    with pytest.raises(ConfigError, match=r"own.py fails when it is loaded: ZeroDivisionError"):
+        make(dataset=str(path), request_count="7")
+
+
+def test_a_file_is_to_be_named_with_its_kind(data: str) -> None:
+    with pytest.raises(ConfigError, match="is a file: say what is in it, like sharegpt:"):
+        make(dataset=data)
+
+
+def test_long_prompts_are_not_held_by_the_thousand() -> None:
+    plan = make(isl="20000", duration_s="5", concurrency="50")
+    assert plan.requests.made < 400  # type: ignore[attr-defined]  # of 1,000, some 120 kB each
+
+
+def test_looking_for_rows_that_fit_can_be_put_off(tmp_path: Path) -> None:
+    """One row in a thousand fits: building one more gives the loop back in between."""
+    path = tmp_path / "in.jsonl"
+    path.write_text("".join(f'{{"prompt": "{"w " * (1 if k % 1000 else 9)}"}}\n' for k in range(2_000)))
+    plan = make(input_file=str(path), min_isl="5", duration_s="5")
+    requests = plan.requests
+    ready = requests.made  # type: ignore[attr-defined]
+    for k in range(ready):
+        requests[k]
+    calls = 0
+    while not requests.is_made(ready):
+        calls += 1
+        assert not requests.refill(ready, 1_000)
+    assert calls > 3
 
 
 @pytest.mark.parametrize(("room", "words"), [(1, 1), (3, 3), (9, 5)])
@@ -127,7 +193,7 @@ def test_cut(room: int, words: int) -> None:
         ({"isl_osl": "9:9", "isl": "5"}, "--isl-osl gives both lengths"),
         ({"min_isl": "9", "max_isl": "3"}, "--min-isl 9 is above --max-isl 3"),
         ({"dataset": "alpaca:x", "min_isl": "9", "tokenizer": None}, "--min-isl 9 needs the model's --tokenizer"),
-        ({"num_prefixes": "3"}, "--num-prefixes 3 needs their length"),
+        ({"num_prefixes": "3"}, "--num-prefixes needs the length of shared prefixes"),
         ({"columns": "prompt=a"}, "--columns is about a file's rows"),
         ({"dataset": "alpaca:x", "columns": "who=a"}, "--columns who=a: write ROLE=COLUMN with a ROLE of prompt"),
         ({"sampling": "shuffle"}, "--sampling shuffle is about a file's rows"),
@@ -139,6 +205,15 @@ def test_cut(room: int, words: int) -> None:
         ({"turns": "3", "session_connection": True, "transport": "openai"}, "--session-connection needs the wire"),
         ({"system_prompt": "x", "endpoint_type": "completions"}, "--system-prompt needs messages"),
         ({"system_prompt": "@/none/there"}, "--system-prompt @/none/there: no such file"),
+        ({"prefix_distribution": "zipf"}, "--prefix-distribution needs the length of shared prefixes"),
+        ({"dataset": "synthetic:x"}, "synthetic prompts are drawn, there is no file"),
+        ({"dataset": "alpaca:x", "turns": "2"}, "--turns 2: alpaca has no conversations"),
+        ({"turns": "all"}, "--turns all is for a file's conversations"),
+        ({"endpoint_type": "embeddings", "max_osl": "5"}, "--max-osl 5: embeddings have no output"),
+        ({"until_ci": "ttft.p95:5%", "stream": False}, "--until-ci ttft.p95:5% needs a stream"),
+        ({"until_ci": "itl.p95:5%"}, "--until-ci itl.p95:5%: takes ttft"),
+        ({"salt": "\udcff"}, "--salt: ? is not UTF-8 text"),
+        ({"seed": str(2**64)}, "--seed 18446744073709551616: must be at most"),
         ({"apply_chat_template": True}, "--apply-chat-template is for --endpoint-type completions"),
     ],
 )

@@ -225,7 +225,7 @@ def test_a_file_of_prompts(run: Runner, simulator: Simulator, tmp_path: Path) ->
         "--save-outputs", "--salt", "pepper", "--extra", json.dumps({"simulate": {"ttft_ms": 1, "itl_ms": 1}}),
     )  # fmt: skip
     assert ran.summary["outcomes"] == {"ok": 4}
-    assert "2 samples were used more than once; the prefix cache may answer" in ran.out
+    assert "2 samples were used more than once (warm-up is one use)" in ran.out
     inputs = [json.loads(line)["body"] for line in (ran.folder / "inputs.jsonl").read_text().splitlines()]
     assert [body["messages"][0]["content"] for body in inputs] == ["pepper one two three", "pepper hello"] * 2
     assert [body.get("max_tokens") for body in inputs] == [None, 3, None, 3]
