@@ -160,9 +160,9 @@ def test_long_prompts_are_not_held_by_the_thousand() -> None:
 
 
 def test_looking_for_rows_that_fit_can_be_put_off(tmp_path: Path) -> None:
-    """One row in a thousand fits: building one more gives the loop back in between."""
+    """One row in a hundred fits: building one more gives the loop back in between."""
     path = tmp_path / "in.jsonl"
-    path.write_text("".join(f'{{"prompt": "{"w " * (1 if k % 1000 else 9)}"}}\n' for k in range(2_000)))
+    path.write_text("".join(f'{{"prompt": "{"w " * (1 if k % 100 else 9)}"}}\n' for k in range(400)))
     plan = make(input_file=str(path), min_isl="5", duration_s="5")
     requests = plan.requests
     ready = requests.made  # type: ignore[attr-defined]
@@ -172,7 +172,7 @@ def test_looking_for_rows_that_fit_can_be_put_off(tmp_path: Path) -> None:
     while not requests.is_made(ready):
         calls += 1
         assert not requests.refill(ready, 1_000)
-    assert calls > 3
+    assert calls > 1
 
 
 @pytest.mark.parametrize(("room", "words"), [(1, 1), (3, 3), (9, 5)])
