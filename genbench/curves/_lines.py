@@ -24,6 +24,7 @@ MOST_TICKS = 12
 PANEL = 190
 WORDS = 1.15  # and so much where words stand beside its last point
 NEAR = 14  # px: points so close share their words
+NEAR_TOP = 1.12  # a bound that is less than this below the upper end
 ROOM = 1.06  # an axis ends so much beyond its last value
 
 Belongs: TypeAlias = Callable[[Mark, str], bool]
@@ -225,8 +226,13 @@ def bounds(table: Table, look: Look, x: Axis, y: Axis, *, named: bool = True) ->
     rule = base.mark_rule(strokeDash=[5, 4], strokeWidth=1.3, color=look.ink)
     made = [rule.encode(tooltip=alt.Tooltip("promise:N", title="SLO"))]
     if named:
-        text = base.mark_text(align="left", baseline="bottom", dx=6, dy=-3, color=look.ink, fontSize=12)
-        made.append(text.encode(x=x.x("left"), text="promise:N"))
+        high = float(y.channel["scale"].domain[1])
+        for under in (False, True):  # the words of a line near the upper edge stand below it
+            among = [row for row in rows if (float(row["bound"]) * NEAR_TOP > high) == under]
+            if among:
+                place = alt.Chart(parts.inline(among)).encode(y=y.y("bound"), x=x.x("left"), text="promise:N")
+                side: Any = {"baseline": "top", "dy": 4} if under else {"baseline": "bottom", "dy": -3}
+                made.append(place.mark_text(align="left", dx=6, color=look.ink, fontSize=12, **side))
     return made
 
 
