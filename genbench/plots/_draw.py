@@ -32,6 +32,7 @@ ORDER = (
     "itl_cdf",
     "latency_cdf",
     "throughput_over_run",
+    "arrivals_over_run",
     "outcomes_over_run",
     "ttft_box",
     "latency_box",

@@ -1,18 +1,20 @@
 """What each request spent its time on: waiting in the client, waiting for the first token, receiving the answer."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from genbench.metrics.summary import Run
 from genbench.plots import _parts as parts
-from genbench.plots._figure import Nothing, Table
+from genbench.plots._figure import Mark, Nothing, Table
 from genbench.plots._look import HEIGHT, Look
-from genbench.plots._source import NS, zero_ns
+from genbench.plots._source import NS, joined, phases, shaded, zero_ns
 from genbench.types import MISSING, Outcome
 
 TITLE = "Requests over time"
 SHOWN = 200
+LEAST_SHADE = 0.002  # of the time shown
 WAITING, PREFILL, DECODE, WHOLE, FAILED = (
     "waiting (client)",
     "to the first token",
@@ -63,7 +65,15 @@ def data(run: Run) -> Table:
     if not columns["place"].size:
         raise Nothing("every request that was sent ended at once")
     some = f"{rows.size} of {sent.size:,} requests, the first after the warm-up" if rows.size < sent.size else ""
-    return Table(columns, some or (f"all {sent.size:,} requests" if sent.size > 1 else "the only request"))
+    every = f"all {sent.size:,} requests" if sent.size > 1 else "the only request"
+    marks = _within(phases(run), float(columns["from_s"].min()), float(columns["to_s"].max()))
+    return Table(columns, joined(some or every, shaded(marks)), marks)
+
+
+def _within(marks: tuple[Mark, ...], low: float, high: float) -> tuple[Mark, ...]:
+    """The phases as far as the requests shown reach; what is left of one may be too little to be seen."""
+    cut = (replace(mark, low=max(mark.low, low), high=min(mark.high, high)) for mark in marks)
+    return tuple(mark for mark in cut if mark.high - mark.low > LEAST_SHADE * (high - low))
 
 
 def chart(table: Table, look: Look) -> Any:
@@ -95,11 +105,9 @@ def chart(table: Table, look: Look) -> Any:
         )
         thick = 0.9 if count <= 60 else 1.0
         drawn = Table({**part.columns, "y": part.columns["place"], "y2": part.columns["place"] + thick})
-        return (
-            alt.Chart(parts.data(drawn))
-            .mark_rect()
-            .encode(x=alt.X("from_s:Q", **x), x2="to_s:Q", y=y, y2="y2:Q", color=colour, tooltip=tips)
-            .properties(width=width, height=max(height, min(2 * count, HEIGHT + 80)))
-        )
+        bars = alt.Chart(parts.data(drawn)).mark_rect()
+        bars = bars.encode(x=alt.X("from_s:Q", **x), x2="to_s:Q", y=y, y2="y2:Q", color=colour, tooltip=tips)
+        made = alt.layer(*parts.shade_layers(part, look, x, width), bars)
+        return made.properties(width=width, height=max(height, min(2 * count, HEIGHT + 80)))
 
     return parts.panels(table, one)

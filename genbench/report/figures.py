@@ -41,6 +41,7 @@ ORDER = (
     "ttft_box",
     "latency_box",
     "throughput_over_run",
+    "arrivals_over_run",
     "outcomes_over_run",
     "ttft_by_input",
     "lengths_heatmap",
@@ -172,8 +173,8 @@ def _movable(spec: dict[str, Any]) -> None:
     interval = {"type": "interval", "encodings": ["x", "y"] if both else ["x"], "zoom": ZOOM, "translate": MOVE}
     last["params"] = [*last.get("params", ()), {"name": "moved", "select": interval, "bind": "scales"}]
     for layer in layers:
-        if layer.get("encoding", {}).get("y", {}).get("value") != 0:
-            layer["mark"] = _mark(layer) | {"clip": True}
+        words = layer.get("encoding", {}).get("y", {}).get("value") == 0
+        layer["mark"] = _mark(layer) | {"clip": not words}  # said, or the axis that moves would have it cut off
 
 
 def _mark(layer: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@
   const places = [...document.querySelectorAll("[data-figure]")];
   const shown = new Map(); // place -> what vega-embed gave
   let turn = 0; // the newest drawing of all figures; an older one stops
+  let drawing; // its end
 
   // Rows as Vega takes them, made of the columns that the page carries.
   function rows(node) {
@@ -116,6 +117,23 @@
     document.documentElement.dataset.drawn = turn; // said to whoever waits for it
   }
 
+  function redraw() {
+    drawing = drawAll();
+  }
+
+  // The page has loaded when its figures are drawn: who takes a picture of it or prints it without a reader does so at
+  // that moment. A frame whose document is still being written holds that event back, and nothing else.
+  async function holdLoad() {
+    const frame = document.createElement("iframe");
+    frame.hidden = true;
+    document.body.append(frame);
+    const inside = frame.contentDocument; // none where the page itself stands in a frame that is shut off
+    inside?.open();
+    for (let awaited; awaited !== drawing; ) await (awaited = drawing);
+    inside?.close();
+    frame.remove();
+  }
+
   async function save(button) {
     const place = places.find((one) => one.dataset.figure === button.dataset.save);
     const figure = page.figures[Number(button.dataset.save)];
@@ -174,10 +192,11 @@
   addEventListener("resize", () => {
     clearTimeout(later);
     later = setTimeout(() => {
-      if (places.some((one) => one.clientWidth !== Number(one.dataset.width))) drawAll();
+      if (places.some((one) => one.clientWidth !== Number(one.dataset.width))) redraw();
     }, 200);
   });
-  dark.addEventListener("change", drawAll);
+  dark.addEventListener("change", redraw);
   reveal();
-  drawAll();
+  redraw();
+  holdLoad();
 })();

@@ -38,6 +38,15 @@ def usual(count: int = 64, slower: float = 0.0) -> Run:
     return run_of(made, ("ttft.p95<70ms", "itl.p99<12ms", "request_latency.mean<2s"), health={"series": series})
 
 
+def opened(count: int = 64) -> Run:
+    """Arrivals at 40 per second of which a cap lets 20 per second leave, four of warm-up."""
+    made = []
+    for i in range(count):
+        sent, phase = 50.0 * i, Phase.WARMUP if i < 4 else Phase.MEASURED
+        made.append(stream(i, sent, [sent + 30, sent + 45], intended_ns=ns(sent / 2), phase=phase))
+    return run_of(made, config={"load": {"request_rate": 40.0, "concurrency": 1, "request_count": count - 4}})
+
+
 def whole(index: int, **other: Any) -> Record:
     """An answer in one piece, 50 ms after the send."""
     record = stream(index, 60.0 * index, [60.0 * index + 50], isl=20 + index, osl=7 + index % 3)

@@ -9,17 +9,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from genbench.metrics.summary import Run
 from genbench.plots import _draw
 from genbench.plots._figure import Nothing, Table
 from genbench.plots._look import DARK, LIGHT, Look
-from tests.plots.made_runs import usual
+from tests.plots.made_runs import opened, usual
 
+OF_ARRIVALS = ("arrivals_over_run",)
 ONE_DARK = ("latency_over_run", "ttft_cdf")
 RAMPED = ("latency_over_run", "lengths_heatmap")
 WITHOUT_Y = ("ttft_box", "latency_box")  # their other axis is the runs' names
 UNIT = re.compile(r".+ \((ms|s|%|tokens|token/s|req/s|input/s|requests|in order sent)(, log scale)?\)")
 COLOURS = {  # of the figures that tell several things apart, by place in the look's series
     "outcomes_over_run": (0, 1),
+    "arrivals_over_run": (0, 1),
     "timeline": (0, 1, 4),
     "client_lag": (0, 1, 2),
 }
@@ -27,7 +30,7 @@ COLOURS = {  # of the figures that tell several things apart, by place in the lo
 
 @pytest.fixture(scope="module")
 def tables() -> dict[str, Table | Nothing]:
-    return _draw.tables([("", usual())], _draw.names())
+    return both_kinds([("", usual())], [("", opened())])
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +42,14 @@ def specs(tables: dict[str, Table | Nothing]) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def both() -> dict[str, Table | Nothing]:
-    return _draw.tables([("alpha", usual()), ("beta", usual(48, slower=12))], _draw.names())
+    names = ("alpha", "beta")
+    closed = zip(names, (usual(), usual(48, slower=12)), strict=True)
+    return both_kinds(list(closed), list(zip(names, (opened(), opened(48)), strict=True)))
+
+
+def both_kinds(closed: list[tuple[str, Run]], arriving: list[tuple[str, Run]]) -> dict[str, Table | Nothing]:
+    """All figures: those of arrivals of open loops, the others of closed ones."""
+    return _draw.tables(closed, _draw.names()) | _draw.tables(arriving, OF_ARRIVALS)
 
 
 def picture(made: dict[str, Any]) -> "np.ndarray[Any, np.dtype[np.float64]]":

@@ -174,3 +174,23 @@ def test_of_many_requests_the_first_200_after_the_warm_up_are_drawn() -> None:
     table = timeline.data(run_of(made))
     assert (table.columns["request"].min(), table.columns["request"].max()) == (30, 229)
     assert table.note == "200 of 400 requests, the first after the warm-up"
+
+
+def test_the_timeline_shades_what_the_other_figures_shade_as_far_as_it_reaches() -> None:
+    table = timeline.data(usual())
+    others = latency_over_run.data(usual()).marks
+    assert [mark.text for mark in table.marks] == [mark.text for mark in others] == ["warm-up", "tail"]
+    # the first of all was sent at 0 ms, the first measured one at 150 ms
+    assert table.marks[0].low == pytest.approx(-0.150)
+    assert table.marks[0].high == 0.0
+    assert table.note == "all 64 requests; shaded: warm-up, tail"
+    assert timeline.data(run_of([stream(i, 10.0 * i, [10.0 * i + 5]) for i in range(8)])).marks == ()
+
+
+def test_a_phase_that_the_timeline_does_not_reach_is_not_shaded() -> None:
+    made = [stream(i, 10.0 * i, [10.0 * i + 5], phase=Phase(i >= 30)) for i in range(400)]
+    made[30].intended_ns = ns(150)  # waited half of the warm-up: from 150 ms, and the first measured send is at 300 ms
+    table = timeline.data(run_of(made))
+    assert [(mark.text, mark.low, mark.high) for mark in table.marks] == [("warm-up", -0.15, 0.0)]
+    made[30].intended_ns = ns(299)  # of 2 s less than can be seen
+    assert timeline.data(run_of(made)).marks == ()
