@@ -13,7 +13,7 @@ from typing import Any
 
 from genbench.errors import ConfigError
 
-PACKAGES = ("endpoints", "datasets", "arrivals", "exporters", "plots")
+PACKAGES = ("endpoints", "datasets", "arrivals", "importers", "exporters", "plots")
 
 
 def names(package: str) -> list[str]:

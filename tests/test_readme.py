@@ -57,9 +57,10 @@ def known_flags() -> set[str]:
     """All that is shown on some help page."""
     shown = {field.flag for field in config.options()} | {field.opt.negative for field in config.options()}
     shown |= {"--config", "--help-all", "--help", "--version"}
-    report = app.get_command(click.Context(app), "report")
-    assert report is not None
-    shown |= {flag for option in report.params for flag in option.opts}
+    for name in ("report", "sweep"):
+        command = app.get_command(click.Context(app), name)
+        assert command is not None
+        shown |= {flag for option in command.params for flag in option.opts}
     return shown | {flag for action in parser()._actions for flag in action.option_strings}
 
 
@@ -83,7 +84,7 @@ def output_block() -> str:
 def test_the_commands_are_found() -> None:
     assert len(commands(README)) > 15
     assert {line.split()[1] for line in commands(README)} == {
-        "profile", "plan", "dataset", "report", "list", "simulate", "calibrate",
+        "profile", "plan", "dataset", "report", "list", "simulate", "calibrate", "sweep",
     }  # fmt: skip
 
 

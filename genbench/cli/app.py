@@ -6,6 +6,7 @@ loads nothing heavy.
 
 import difflib
 import importlib
+import keyword
 import sys
 
 import click
@@ -15,9 +16,11 @@ from genbench.errors import GenbenchError
 
 COMMANDS = {
     "profile": "measure a server, or the embedded engine when no server is named",
+    "sweep": "measure one load after the other: the curve, where it bends, what it promises",
     "plan": "write what a run would send, byte for byte, to send it to several servers",
     "dataset": "show what a data set holds, sending nothing",
     "report": "rebuild every number and file of a run from its records",
+    "import": "read another tool's result file as a run",
     "calibrate": "measure this client against the embedded engine: its error and its ceiling on this machine",
     "simulate": "serve the embedded engine by itself",
     "list": "show what there is to choose from: profiles, endpoints, datasets, arrivals",
@@ -43,7 +46,8 @@ class Commands(click.Group):
             near = difflib.get_close_matches(cmd_name, COMMANDS, 1)
             hint = f"did you mean {near[0]}" if near else f"use {', '.join(COMMANDS)}"
             raise click.UsageError(f"there is no command {cmd_name}; {hint}")
-        command: click.Command = importlib.import_module(f"genbench.cli.{cmd_name}").command
+        module = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        command: click.Command = importlib.import_module(f"genbench.cli.{module}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -2,11 +2,15 @@
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from genbench.cli import screen
+from genbench.cli import screen, sweep
 from genbench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from genbench.metrics.summary import Run
 
 DIALECTS = ("vllm", "aiperf", "genai-perf", "guidellm", "llm-load-test", "mlperf")
 
@@ -30,6 +34,13 @@ DIALECTS = ("vllm", "aiperf", "genai-perf", "guidellm", "llm-load-test", "mlperf
     type=click.Choice(DIALECTS),
     help="show another tool's figures from the same log beside ours, and why they differ; see docs/dialects.md",
 )
+@click.option(
+    "--export",
+    "exports",
+    multiple=True,
+    metavar="NAME",
+    help="write only the files of another tool: vllm, aiperf, genai-perf, guidellm, or a .py of yours; repeatable",
+)
 @click.option("--strict", is_flag=True, help="exit with 4 when a run's verdict is INVALID")
 def command(
     runs: tuple[Path, ...],
@@ -38,14 +49,21 @@ def command(
     no_plots: bool,
     as_json: bool,
     dialect: str | None,
+    exports: tuple[str, ...],
     strict: bool,
 ) -> int:
     """Rebuild the numbers, figures and files of a run (a folder) from requests.jsonl and run.json, and show them.
 
-    Several runs give one report.html and one set of figures, with a series for each run.
+    Several runs give one report.html and one set of figures, with a series for each run. The folder of a sweep is
+    rebuilt as a whole: its points, its table, its figures.
     """
-    from genbench.studies import report
+    from genbench.studies import importing, report, sweep_files
 
+    sweeps = [folder for folder in runs if (folder / sweep_files.NAME).is_file()]
+    if sweeps:
+        if len(runs) > 1 or dialect or out:
+            raise ConfigError(f"{sweeps[0]} is a sweep; report it alone, without --out and --dialect")
+        return sweep.report(sweeps[0], formats, no_plots=no_plots, as_json=as_json, strict=strict)
     if len(runs) > 1 and (dialect or as_json):
         raise ConfigError(f"--{'dialect' if dialect else 'json'} is of one run; name one RUN")
     drawn = [name for name in formats if name != "md"]
@@ -55,17 +73,21 @@ def command(
         raise ConfigError("--dialect shows figures and writes nothing; leave --format and --out out")
     if out is not None and out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out} is a file; name a folder")
+    if exports:
+        if len(runs) > 1 or formats or dialect or as_json:
+            raise ConfigError("--export writes the files of one run; name one RUN, without --format, --dialect, --json")
+        return _export(exports, importing.read(runs[0]), out or runs[0], strict=strict)
     if dialect is not None:
         from genbench.cli import dialect as beside
 
-        found = report.read(runs[0])
+        found = importing.read(runs[0])
         beside.show(dialect, found, as_json=as_json)
         return screen.exit_code(found, strict=strict)
     named = report.named(runs)
     if formats or len(runs) > 1:
-        series = [(name, report.read(folder)) for name, folder in named]
+        series = [(name, importing.read(folder)) for name, folder in named]
     else:
-        series = [(name, report.rebuild(folder, out)) for name, folder in named]
+        series = [(name, importing.rebuild(folder, out)) for name, folder in named]
     if as_json or (not formats and (len(series) == 1 or no_plots)):
         for _, run in series:
             screen.show(run, as_json=as_json)
@@ -82,3 +104,15 @@ def command(
         nothing = no_plots and len(series) > 1 and not formats
         screen.last_lines(lines if nothing else [*lines, f"files: {to}/"])
     return max(screen.exit_code(run, strict=strict) for _, run in series)
+
+
+def _export(names: tuple[str, ...], run: "Run", to: Path, *, strict: bool) -> int:
+    """Write the files of each exporter into a folder of its name, and say where."""
+    from genbench import registry
+
+    modules = [(Path(name).stem, registry.load("exporters", name)) for name in names]
+    for name, module in modules:
+        (to / name).mkdir(parents=True, exist_ok=True)
+        for path in module.write(run, to / name):
+            click.echo(path)
+    return screen.exit_code(run, strict=strict)
