@@ -221,14 +221,14 @@ def bounds(table: Table, look: Look, x: Axis, y: Axis, *, named: bool = True) ->
     if not table.marks:
         return []
     left = float(x.channel["scale"].domain[0])
-    rows = [{"bound": mark.low, "promise": mark.text, "left": left} for mark in table.marks]
+    rows: list[dict[str, Any]] = [{"bound": mark.low, "promise": mark.text, "left": left} for mark in table.marks]
     base = alt.Chart(parts.inline(rows)).encode(y=y.y("bound"))
     rule = base.mark_rule(strokeDash=[5, 4], strokeWidth=1.3, color=look.ink)
     made = [rule.encode(tooltip=alt.Tooltip("promise:N", title="SLO"))]
     if named:
         high = float(y.channel["scale"].domain[1])
         for under in (False, True):  # the words of a line near the upper edge stand below it
-            among = [row for row in rows if (float(row["bound"]) * NEAR_TOP > high) == under]
+            among = [row for row in rows if (row["bound"] * NEAR_TOP > high) == under]
             if among:
                 place = alt.Chart(parts.inline(among)).encode(y=y.y("bound"), x=x.x("left"), text="promise:N")
                 side: Any = {"baseline": "top", "dy": 4} if under else {"baseline": "bottom", "dy": -3}
