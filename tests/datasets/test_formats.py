@@ -145,9 +145,7 @@ def test_sharegpt_conversations() -> None:
     assert found == [
         Sample(prompt="How tall is a giraffe?", osl=3, session=0, turn=0, answer="About five metres."),
         Sample(prompt="And an elephant?", osl=2, session=0, turn=1, answer="About three."),
-        Sample(
-            messages=chat("You are a sailor.", "Where is the wind?"), osl=2, session=1, turn=0, answer="Behind us."
-        ),
+        Sample(messages=chat("You are a sailor.", "Where is the wind?"), osl=2, session=1, turn=0, answer="Behind us."),
         Sample(prompt="One.\n\nTwo.", osl=2, session=2, turn=0, answer="Three.\n\nFour."),
         Sample(prompt="Five?", session=2, turn=1),
     ]
