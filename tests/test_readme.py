@@ -84,7 +84,7 @@ def output_block() -> str:
 def test_the_commands_are_found() -> None:
     assert len(commands(README)) > 15
     assert {line.split()[1] for line in commands(README)} == {
-        "profile", "plan", "dataset", "report", "list", "simulate", "calibrate", "sweep",
+        "profile", "plan", "dataset", "report", "list", "simulate", "calibrate", "sweep", "import",
     }  # fmt: skip
 
 

@@ -63,7 +63,10 @@ def _benchmark(source: Source, k: int, document: Mapping[str, Any], benchmark: M
     kind = words(part(strategy, "type_"))
     scheduled = kind in SCHEDULED
     rows = [(name, row) for name in KINDS for row in benchmark["requests"].get(name) or []]
-    timings = [part(row, "info", "timings") or {} for _, row in rows]
+    timings = []
+    for i, (_, row) in enumerate(rows):
+        with placed(source, f"benchmark {k}, request {i} of {len(rows)}", "GuideLLM"):
+            timings.append({**row["info"]["timings"]})
     moments = [ns_of_s(times.get(name)) for times in timings for name in MOMENTS[0 if scheduled else 1 :]]
     zero = min((ns for ns in moments if ns >= 0), default=0)
     span = [ns_of_s(part(benchmark, "scheduler_metrics", f"measure_{end}_time")) for end in ("start", "end")]
@@ -107,6 +110,8 @@ def _record(name: str, row: Mapping[str, Any], times: Mapping[str, Any], zero: i
     ended = at("request_end")
     record.end_ns = ended if ended >= 0 else at("resolve_end")
     if name == "successful":
+        if record.sent_ns < 0:
+            raise ValueError("it has no request_start")
         record.outcome = Outcome.OK
         record.isl_usage = count(part(row, "input_metrics", "total_tokens"))
         record.cached_tokens = count(part(row, "input_metrics", "cached_tokens"))
