@@ -17,6 +17,7 @@ from genbench.errors import GenbenchError
 COMMANDS = {
     "profile": "measure a server, or the embedded engine when no server is named",
     "sweep": "measure one load after the other: the curve, where it bends, what it promises",
+    "capacity": "find the highest load that keeps a promise, with its interval",
     "plan": "write what a run would send, byte for byte, to send it to several servers",
     "dataset": "show what a data set holds, sending nothing",
     "report": "rebuild every number and file of a run from its records",

@@ -7,6 +7,9 @@ Rules
 - A failure is a miss; a request that lacks the metric misses it, but for tpot with fewer than two tokens; one that was
   due and never sent is a miss. Cancelled by us and `no_output` are in no denominator.
 - A number the run does not have is a promise missed.
+- `Share` is the same promise as a share of requests, which can be tested while a run goes on: `ttft.p95<500ms` is kept
+  where at least 95 % of the requests due have a TTFT below 500 ms, failures being misses.
+- A set is a profile `slo-NAME` with `slo:` lines; its name stands for them.
 """
 
 import difflib
@@ -14,14 +17,16 @@ import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from genbench import config
 from genbench.errors import ConfigError
 from genbench.metrics.definitions import METRICS, MetricDef, Values, by_key, osl_streamed
 from genbench.records import Bools, RecordTable
-from genbench.stats import STATISTICS, Floats
-from genbench.types import Distribution, Outcome, RunValue, Slo, SloResult
+from genbench.stats import PERCENTILES, STATISTICS, Floats
+from genbench.types import NOT_FAILED, Distribution, Outcome, RunValue, Slo, SloResult
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
@@ -41,6 +46,9 @@ _UNITS: dict[str, dict[str, float]] = {
 }
 _RULE = re.compile(r"\s*(?P<name>[^<>=\s]+)\s*(?P<op><=|>=|<|>)\s*(?P<bound>[-+\d.eE]+)\s*(?P<unit>[^\s\d]\S*)?\s*")
 _EXAMPLE = "write it like ttft.p95<500ms or error_rate<1%"
+_SET = "slo-"
+_SOME_TURNS = ("ttft_first_turn", "ttft_later_turns")  # not every request can have one
+_OTHERS_METRICS = {"e2el": "request_latency"}
 
 
 def parse(text: str) -> Slo:
@@ -78,6 +86,99 @@ def parse(text: str) -> Slo:
 def _closest_first(word: str, known: Sequence[str] | Mapping[str, object]) -> str:
     close = difflib.get_close_matches(word, known, n=3)
     return ", ".join([*close, *(name for name in known if name not in close)])
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A promise as a share: at least `share` (0 to 1) of the requests due keep all `rules`; no rule: did not fail."""
+
+    slo: Slo
+    rules: tuple[Slo, ...]
+    share: float
+
+
+def shares(slos: Sequence[Slo]) -> tuple[Share, ...]:
+    """Those promises that are a share of requests.
+
+    Percentiles of per-request metrics, `error_rate<`, `slo_attainment>`; not means, maxima, pooled metrics and rates.
+    """
+    return tuple(found for found in (_share(slo, slos) for slo in slos) if found is not None)
+
+
+def _share(slo: Slo, slos: Sequence[Slo]) -> Share | None:
+    below = slo.op in ("<", "<=")
+    each = per_request(slos)
+    if slo in each and slo.stat in PERCENTILES and slo.metric not in _SOME_TURNS:
+        q = PERCENTILES[slo.stat] / 100
+        return Share(slo, (slo,), q if below else 1 - q)
+    if slo.metric == "error_rate" and below:
+        rules, share = [], 1 - slo.bound / 100
+    elif slo.metric == "slo_attainment" and not below:
+        rules, share = each, slo.bound / 100
+    else:
+        return None
+    return Share(slo, tuple(rules), share) if 0 < share < 1 else None
+
+
+def kept(table: RecordTable, share: Share, values: Mapping[str, Values]) -> Bools:
+    """Rows that are good in the sense of a `Share`, bool[n]; `values` has the metrics of its rules."""
+    good = table.ok if share.rules else _not_failed(table)
+    for rule in share.rules:
+        good = good & met(table, rule, values[rule.metric])
+    return good
+
+
+def _not_failed(table: RecordTable) -> Bools:
+    return table.measured & np.fromiter((o in NOT_FAILED for o in table.outcome), dtype=np.bool_, count=len(table))
+
+
+def goodput(text: str, attainment_pct: float) -> tuple[str, ...]:
+    """The promises of a goodput rule, like 'ttft:500 tpot:50' (ms, or token/s): a request is good that keeps them all.
+
+    They are the percentiles that follow from it, and the share itself as `slo_attainment`. Raises ConfigError.
+    """
+    if not 0 < attainment_pct < 100:
+        raise ConfigError(f"--attainment {attainment_pct:g}: must be a share above 0 % and below 100 %, like 95%")
+    below = [name for name, percent in PERCENTILES.items() if percent <= attainment_pct]
+    above = [name for name, percent in PERCENTILES.items() if percent >= 100 - attainment_pct]
+    single = {row.key: row for row in METRICS if not row.pooled}
+    found = []
+    for item in text.replace(",", " ").split():
+        name, _, bound = item.partition(":")
+        key = _OTHERS_METRICS.get(name, name)
+        if key not in single:
+            raise ConfigError(f"--goodput {text}: unknown metric '{name}'; use one of {_closest_first(key, single)}")
+        try:
+            value = float(bound)
+        except ValueError as error:
+            raise ConfigError(f"--goodput {text}: '{item}' has no bound; write it like ttft:500 tpot:50") from error
+        high = single[key].better == "high"
+        stat = (above[0] if above else "p99") if high else (below[-1] if below else "p1")
+        found.append(f"{key}.{stat}{'>=' if high else '<='}{value:g}{single[key].unit}")
+    if not found:
+        raise ConfigError("--goodput is empty; write it like 'ttft:500 tpot:50'")
+    return (*found, f"slo_attainment>={attainment_pct:g}%")
+
+
+def set_names() -> list[str]:
+    """The sets of promises that come with genbench, without `slo-`."""
+    return [name.removeprefix(_SET) for name in config.profile_names() if name.startswith(_SET)]
+
+
+def expand(texts: Sequence[str]) -> tuple[str, ...]:
+    """The rules of these texts: a name of a set becomes its rules. Raises ConfigError for a name that is none."""
+    found: list[str] = []
+    for text in texts:
+        name = text.strip().removeprefix(_SET)
+        if any(sign in text for sign in "<>="):
+            found.append(text)
+        elif name in set_names():
+            found += config.load({}, (_SET + name,)).config.slo
+        else:
+            raise ConfigError(
+                f"--slo {text} is neither a rule nor a set; {_EXAMPLE}, or use {_closest_first(name, set_names())}"
+            )
+    return tuple(dict.fromkeys(found))
 
 
 def per_request(slos: Sequence[Slo]) -> list[Slo]:

@@ -1,0 +1,272 @@
+"""`genbench capacity`: the highest load that keeps a promise."""
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from genbench import config
+from genbench.cli import options, screen
+from genbench.errors import ConfigError
+from genbench.options import seconds
+
+if TYPE_CHECKING:
+    from genbench.studies.capacity import Answer, Wanted
+
+RATE = "request-rate"
+BUDGET, COOL_DOWN, PRECISION, ATTAINMENT = "30m", "30s", "5%", "95%"
+EXAMPLES = """\
+Examples:
+  genbench capacity --url http://localhost:8000 --slo "ttft.p95<500ms"
+  genbench capacity --url http://localhost:8000 --slo chat --budget 15m
+  genbench capacity --url http://localhost:8000 --goodput "ttft:500 tpot:50" --by concurrency
+"""
+OWN = ("by", "low", "high", "precision", "goodput", "attainment", "cool_down")
+
+
+class CapacityCommand(options.Profile):
+    """The options of a run, and those of the search."""
+
+    FIRST = (
+        ("--slo RULE|NAME", "promise to keep, like 'ttft.p95<500ms', or a set of them (profiles slo-*); repeatable"),
+        ("--goodput 'METRIC:MS ...'", "the same per request: each keeps all of them"),
+        ("--attainment P%", f"with --goodput: the share of requests that has to [{ATTAINMENT}]"),
+        ("--by LOAD", f"what is raised: request-rate or concurrency [{RATE}]"),
+        ("--low X, --high Y", "look between these loads only"),
+        ("--precision P%", f"how narrow the answer's interval is to be [{PRECISION}]"),
+        ("--budget TIME", f"how long all of it may take [{BUDGET}]"),
+        ("--resume DIR", "go on with a search's folder: what is in it is not measured again"),
+        ("--cool-down TIME", f"wait at most so long until the server is quiet again [{COOL_DOWN}]"),
+    )
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Three lines that work when pasted."""
+        formatter.write("\n" + EXAMPLES)
+
+
+def run(budget: str | None, resume: str | None, **values: Any) -> int:
+    """Find the highest load that keeps a promise: "holds 42.3 req/s (95 % CI 40.9-44.0) with TTFT p95 < 500 ms".
+
+    It is looked for with short runs at rising and falling loads, each judged while it goes on; the longest ones confirm
+    the answer. Every one is a run of its own, in the folder `points`.
+    """
+    from genbench.cli.sweep import Screens
+    from genbench.studies import capacity
+    from genbench.studies.folder import study_folder
+    from genbench.studies.profile import Screen
+
+    own = {key: str(values[key]) for key in OWN if values.get(key) is not None}
+    named, profiles, before = options.named(values), values["config"], None
+    if resume is not None:
+        before = capacity.read(Path(resume))
+        named, own, budget = _continued(before, named, own, budget, resume)
+    given = _promised(_demo(config.load(named, profiles)), own)
+    wanted = _wanted(own, budget or BUDGET)
+    promises = capacity.check(given, wanted)
+    output = given.config.output
+    screens = Screens(output)
+    folder = Path(resume) if resume is not None else study_folder(given, "capacity", screens.say)
+    kept = {"own": own, "budget": budget or BUDGET, "named": _kept(given, named)}
+    command = _command(named, profiles, own, budget)
+    document = capacity.begin(given, wanted, command, kept, before)
+    search = capacity.Capacity(given, wanted, folder, Screen(screens.say, screens.watch), promises, document)
+    try:
+        done = search.run()
+    finally:
+        if not document["probes"] and document["alone"] is None and not document["interrupted"] and resume is None:
+            _take_back(folder)
+    _show(done, folder, as_json=output.json, quiet=output.quiet)
+    if done.error is not None:
+        sys.stderr.write(f"genbench: {done.error}\n")
+    return exit_code(done, strict=output.strict)
+
+
+def exit_code(done: "Answer", *, strict: bool) -> int:
+    """130 when interrupted; an error's own; 1 where no load keeps the promises; 4 with --strict where the run that
+    confirms the answer is INVALID; else 0.
+    """
+    if done.document["interrupted"]:
+        return 130
+    if done.error is not None:
+        return done.error.exit_code
+    answer = done.document["answer"]
+    if answer is None or answer["value"] is None:
+        return 1
+    return 4 if strict and done.confirmation is not None and done.confirmation.summary.verdict == "INVALID" else 0
+
+
+def _show(done: "Answer", folder: Path, *, as_json: bool, quiet: bool) -> None:
+    """The answer and the run that confirms it on stdout, the probes on stderr."""
+    from genbench.studies import capacity, verdicts
+
+    if not quiet and done.document["probes"]:
+        sys.stderr.write("\n" + "\n".join(verdicts.table(done.document)) + "\n\n")
+    with screen._readable():
+        if as_json:
+            sys.stdout.write((folder / capacity.NAME).read_text())
+        else:
+            answer, *more = done.document["sentences"]
+            sys.stdout.write("".join(f"{line}\n" for line in (answer, *(f"- {one}" for one in more))))
+        sys.stdout.flush()
+    if as_json:
+        return
+    if done.confirmation is not None:
+        with screen._readable():
+            sys.stdout.write("\n")
+            sys.stdout.flush()
+        screen.show(done.confirmation, as_json=False)
+    ended = done.document["ended"]
+    again = done.document["command"] if ended else f"genbench capacity --resume {shlex.quote(str(folder))}"
+    screen.last_lines([f"files: {folder}/", f"{'again' if ended else 'go on'}: {again}"])
+
+
+def _take_back(folder: Path) -> None:
+    """Remove what an error before the first run has left: `capacity.json` and an empty folder."""
+    from genbench.studies import capacity
+
+    if not any(path.name != capacity.NAME for path in folder.iterdir()):
+        (folder / capacity.NAME).unlink(missing_ok=True)
+        folder.rmdir()
+
+
+# -- what was asked for ------------------------------------------------------------------------------------------------
+
+
+def _wanted(own: Mapping[str, str], budget: str) -> "Wanted":
+    from genbench.studies.capacity import Wanted
+
+    by = own.get("by", RATE).replace("_", "-")
+    if by not in (RATE, "concurrency"):
+        raise ConfigError(f"--by {by}: must be {RATE} or concurrency")
+    whole = by == "concurrency"
+    return Wanted(
+        by=by.replace("-", "_"),
+        low=_load("--low", own["low"], whole=whole) if "low" in own else None,
+        high=_load("--high", own["high"], whole=whole) if "high" in own else None,
+        precision=_percent("--precision", own.get("precision", PRECISION), most=100) / 100,
+        budget_s=_time("--budget", budget, above=0),
+        cool_down_s=_time("--cool-down", own.get("cool_down", COOL_DOWN)),
+    )
+
+
+def _promised(given: config.Given, own: Mapping[str, str]) -> config.Given:
+    """The options with every promise written out: sets by name, and --goodput. Raises ConfigError."""
+    from genbench.metrics import slo
+    from genbench.studies.point import changed
+
+    texts = slo.expand(given.config.slo)
+    if "goodput" in own:
+        single = slo.per_request([slo.parse(text) for text in texts])
+        if single:
+            raise ConfigError(f"--goodput and --slo {single[0].text} both say what a request has to keep; give one")
+        share = _percent("--attainment", own.get("attainment", ATTAINMENT), most=100)
+        texts = (*slo.goodput(own["goodput"], share), *texts)
+    elif "attainment" in own:
+        raise ConfigError(f"--attainment {own['attainment']} is the share for --goodput; give that, or a percentile")
+    return changed(given, {"slo": texts}) if texts != given.config.slo else given
+
+
+def _load(flag: str, text: str, *, whole: bool) -> float:
+    try:
+        value = float(int(text)) if whole else float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise ConfigError(f"{flag} {text}: must be {'a whole number from 1 on' if whole else 'a number above 0'}")
+    return value
+
+
+def _percent(flag: str, text: str, most: float) -> float:
+    try:
+        value = float(text.strip().removesuffix("%"))
+    except ValueError:
+        value = 0.0
+    if not 0 < value < most:
+        raise ConfigError(f"{flag} {text}: must be a share above 0 % and below {most:g} %, like 5%")
+    return value
+
+
+def _time(flag: str, text: str, above: float | None = None) -> float:
+    try:
+        value = seconds(text)
+    except ValueError:
+        raise ConfigError(f"{flag} {text}: must be a time like 30, 500ms or 15m") from None
+    if value < 0 or (above is not None and value <= above):
+        raise ConfigError(f"{flag} {text}: must be {'at least 0' if above is None else f'above {above:g}'} s")
+    return value
+
+
+def _demo(given: config.Given) -> config.Given:
+    """Without a server it is a demonstration: short prompts and answers, unless something was said of them."""
+    from genbench.resolve import resolve
+    from genbench.studies.point import changed
+    from genbench.studies.sweep import DEMO_LENGTHS
+
+    said = {"isl", "osl", "isl_osl", "dataset", "input_file"} & given.named
+    return given if said or resolve(given)[0].target.url else changed(given, DEMO_LENGTHS)
+
+
+# -- going on with a search --------------------------------------------------------------------------------------------
+
+
+def _kept(given: config.Given, named: Mapping[str, Any]) -> dict[str, Any]:
+    """The options for --resume, by field name; no secrets, nor what says only where the files go. Promises as given."""
+    found: dict[str, Any] = {}
+    for field in config.options():
+        value = getattr(getattr(given.config, field.section) if field.section else given.config, field.name)
+        public = config.PUBLIC.get(field.name)
+        hidden = field.opt.secret or (public is not None and value and list(public(value)) != list(value))
+        if field.name in given.named and not hidden and field.section != "output" and field.name != "slo":
+            found[field.name] = "none" if value is None else list(value) if isinstance(value, tuple) else value
+    if "slo" in named:
+        found["slo"] = list(named["slo"])
+    return found
+
+
+def _continued(
+    before: Mapping[str, Any], named: dict[str, Any], own: dict[str, str], budget: str | None, resume: str
+) -> tuple[dict[str, Any], dict[str, str], str | None]:
+    """The options of the search that is resumed, with those given now in their place. Raises ConfigError."""
+    if "name" in named or "artifact_dir" in named:
+        raise ConfigError(f"--resume {resume} says where the files are; leave --name and --artifact-dir out")
+    kept = before.get("options") or {}
+    return {**kept.get("named", {}), **named}, {**kept.get("own", {}), **own}, budget or kept.get("budget")
+
+
+def _command(named: Mapping[str, Any], profiles: Sequence[str], own: Mapping[str, str], budget: str | None) -> str:
+    """The command line that repeats the search, secrets left out."""
+    plain = {name: f"{value:g}" if isinstance(value, float) else value for name, value in named.items()}
+    words = config.command_line(plain, profiles)
+    words[1] = "capacity"
+    for name, text in (*own.items(), *([("budget", budget)] if budget else [])):
+        words += [f"--{name.replace('_', '-')}", text]
+    return " ".join(config.quoted(words))
+
+
+def _params() -> list[click.Parameter]:
+    """The search's own options and those of a run; --goodput is an option here."""
+    flags = (
+        "--by",
+        "--low",
+        "--high",
+        "--precision",
+        "--budget",
+        "--resume",
+        "--cool-down",
+        "--goodput",
+        "--attainment",
+    )
+    mine: list[click.Parameter] = [click.Option([flag], type=str) for flag in flags]
+    return [*mine, *(param for param in options.make() if not set(flags) & set(param.opts))]
+
+
+command = CapacityCommand(
+    "capacity",
+    callback=run,
+    params=_params(),
+    help=run.__doc__,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)

@@ -1,0 +1,340 @@
+"""Finds the highest load that keeps the promises: bracket, bisect, estimate, confirm. Pure: a probe is a function.
+
+Rules
+- Upwards in steps of `STEP` while the promises are kept, downwards while they are missed; then the middle of the
+  bracket on a log scale, until it is narrow, or a probe in it is too close to call and there is an estimate.
+- The bracket is the highest load that was kept below every missed one, and the lowest missed one above every kept one.
+  A load missed below one that was kept counts for neither: one of the two was wrong, and it is probed again. Where the
+  one that was kept was let pass leniently, it was that one; such a load is probed again once a missed one comes within
+  a factor of `NEAR`.
+- From then on every probe is a confirmation: it is made at the estimate (`limit`), its records join the others, and the
+  estimate moves. The first that leaves the interval as narrow as was asked for is the last. Where one shows that no
+  load is kept yet, the search goes on downwards.
+- The answer is the estimate, or the load of the last confirmation where that kept its promises and lies within
+  `SAME` of it. Where it did not keep them, the new estimate is the answer: lower than before.
+- At most `MOST` probes in all. Whoever runs them may say that there is no time for another one (None).
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.special import stdtrit
+
+from genbench.stats import Floats, Ints
+from genbench.studies.probe import Series, Verdict
+
+STEP = 4.0
+NEAR = 2.1
+DOWN = 4  # steps down before it is given up
+MOST = 12
+DIGITS = 3
+SAME = 0.015
+SEGMENT = 16  # blocks (of one median latency each) that make a segment; on engines' models the next one is independent
+STEEPNESS, SPREAD = math.log(10.0), 0.7  # prior of the log of the line's slope: median and deviation
+FARTHEST = 1.5  # times the lowest missed load: what is beyond says nothing of the line near the limit
+ITERATIONS, CLOSE_ENOUGH = 25, 1e-8
+FAR = 3.0  # an interval ends there, in log load
+SEARCHING, SHORTEST_S, SHORTEST = 0.05, 12.0, 40  # of the budget, for one probe of the search; its least, in latencies
+CONFIRMATIONS = 3  # share what the search leaves
+KEPT_BACK = 0.4  # of the budget, for them
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One probe: its load, what it said, for each promise by its text the promised share and the blocks.
+
+    `grew`: its number in flight grew without bound, so its blocks are of no steady state. `lenient`: it was kept only
+    as far as that was needed to go on.
+    """
+
+    value: float
+    verdict: Verdict
+    series: Mapping[str, tuple[float, Series]] = field(default_factory=dict)
+    grew: bool = False
+    lenient: bool = False
+
+    @property
+    def held(self) -> bool:
+        """Whether its own shares are at least the promised ones, whatever the test says."""
+        found = self.series.values()
+        return self.verdict != "missed" and all(one.shares.size > 0 and one.mean >= share for share, one in found)
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What is asked: where to start, bounds (None: none), and how narrow the interval is to be.
+
+    `precision` is (high - low) / low of the interval; `whole`: loads are whole numbers, and two neighbours are narrow.
+    """
+
+    start: float
+    low: float | None = None
+    high: float | None = None
+    precision: float = 0.05
+    whole: bool = False
+    most: int = MOST
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The answer and its 95 % interval; `value` None: not even the lowest load keeps the promises.
+
+    `estimate` is the answer before it is rounded. `at_least`: the highest allowed load keeps them. `confirmed`: whether
+    the confirmation kept them, None without one. `wide`: the interval is wider than was asked for.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    tried: tuple[Tried, ...]
+    estimate: float | None = None
+    at_least: bool = False
+    confirmed: bool | None = None
+    wide: bool = True
+
+    @property
+    def near(self) -> bool:
+        """Whether the interval is known, and to a factor of `NEAR`."""
+        return bool(self.low and self.high and self.high / self.low <= NEAR)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is wanted of a probe. `lenient`: nothing is known to be too high, so a clear "kept" is enough to go on."""
+
+    value: float
+    number: int
+    lenient: bool
+    confirms: int  # which confirmation it is, from 1; 0: none
+
+
+Run = Callable[[Ask], Tried | None]
+
+
+def search(
+    run: Run,
+    goal: Goal,
+    told: Callable[[Found], None] = lambda found: None,
+    hurry: Callable[[], bool] = lambda: False,
+) -> Found:
+    """Probe until the limit is known; `told` hears where it stands after each probe.
+
+    `hurry`: whether time is short, so that an estimate that is near is confirmed before it is as good as it could be.
+    """
+    tried: list[Tried] = []
+    confirmed = 0
+    last: Tried | None = None
+    found = answer(tried, goal, last)
+    while len(tried) < goal.most:
+        if bracket(tried)[0] is None:
+            confirmed = 0
+        searching = not (confirmed or (found.near and hurry()))
+        value = propose(tried, goal) if searching else None
+        confirms = 0
+        if value is None:
+            if found.estimate is None or (last is not None and (found.at_least or not found.wide)):
+                break
+            confirmed = confirms = confirmed + 1
+            value = _within(found.estimate, goal)
+        one = run(Ask(value, len(tried), bracket(tried)[1] is None, confirms))
+        if one is None:
+            break
+        tried.append(one)
+        last = one if confirms else None
+        found = answer(tried, goal, last)
+        told(found)
+    return found
+
+
+def allotted(budget_s: float, left_s: float, confirms: int, latency_s: float = 0.0) -> float:
+    """Seconds that a probe may take: a twentieth of the budget in the search, the rest in three confirmations.
+
+    No less than a verdict takes, with the latency of a request alone.
+    """
+    if not confirms:
+        return min(left_s, max(SHORTEST_S, SHORTEST * latency_s, SEARCHING * budget_s))
+    return left_s / max(1, CONFIRMATIONS + 1 - confirms)
+
+
+def propose(tried: Sequence[Tried], goal: Goal) -> float | None:
+    """The next load of the search; None once there is an estimate to confirm, or nothing left to try."""
+    if not tried:
+        return _within(goal.start, goal)
+    low, high = bracket(tried)
+    latest = _latest(tried)
+    if high is None and not all(one.held for one in latest):  # missed below what was kept: a second opinion
+        value = min(one.value for one in latest if not one.held)
+        return value if sum(one.value == value for one in tried) == 1 else None
+    if high is None:
+        return _fresh(_within(max(one.value for one in tried) * STEP, goal), tried)
+    if low is None:
+        bottom = min(one.value for one in tried)
+        if goal.low is None and bottom < goal.start / STEP ** (DOWN - 0.5):
+            return None
+        return _fresh(_within(bottom / STEP, goal), tried)
+    if high / low <= 1 + goal.precision or (goal.whole and high - low <= 1):
+        return None
+    inside = [one for one in latest if low < one.value < high]
+    if inside and limit(tried) is not None:
+        return None
+    low = max([low, *(one.value for one in inside if one.held)])
+    high = min([high, *(one.value for one in inside if not one.held and one.value > low)])
+    if high / low <= 1 + goal.precision:
+        return None
+    if high / low <= NEAR and any(one.lenient for one in latest if one.value == low):
+        return low
+    return _fresh(_within(math.sqrt(low * high), goal), tried)
+
+
+def bracket(tried: Sequence[Tried]) -> tuple[float | None, float | None]:
+    """The highest kept load below every missed one, and the lowest missed one above every kept one.
+
+    Of several probes at one load the last counts. Where none was kept (missed), one too close to call counts as that if
+    its own share was held (was not).
+    """
+    latest = _latest(tried)
+    missed = [one.value for one in latest if one.verdict == "missed"]
+    missed = missed or [one.value for one in latest if one.verdict == "close" and not one.held]
+    sure = [one for one in latest if not (one.lenient and one.value >= min(missed, default=math.inf))]
+    kept = [one.value for one in sure if one.verdict == "kept"] or [one.value for one in sure if one.held]
+    low = max((value for value in kept if not missed or value < min(missed)), default=None)
+    high = min((value for value in missed if not kept or value > max(kept)), default=None)
+    return low, high
+
+
+def _latest(tried: Sequence[Tried]) -> list[Tried]:
+    return list({one.value: one for one in tried}.values())
+
+
+def _within(value: float, goal: Goal) -> float:
+    """In bounds, and as it is written: whole, or with three digits."""
+    value = min(max(value, goal.low or 0.0), math.inf if goal.high is None else goal.high)
+    return float(max(1, round(value))) if goal.whole else float(f"{value:.{DIGITS}g}")
+
+
+def _fresh(value: float, tried: Sequence[Tried]) -> float | None:
+    return None if any(one.value == value for one in tried) else value
+
+
+# -- the estimate ------------------------------------------------------------------------------------------------------
+
+
+def answer(tried: Sequence[Tried], goal: Goal, last: Tried | None) -> Found:
+    """What is known so far; `last` is the last confirmation."""
+    whole = tuple(tried)
+    low, high = bracket(tried)
+    confirmed = None if last is None else last.held
+    latest = _latest(tried)
+    if all(one.held for one in latest):
+        top = max((one.value for one in tried), default=None)
+        reached = top is not None and top == goal.high
+        return Found(top, top, None, whole, estimate=top, at_least=reached, confirmed=confirmed)
+    below = math.inf if high is None else high
+    kept = max((one.value for one in latest if one.held and one.value < below), default=None)
+    if kept is None or (low is None and high is not None):
+        return Found(None, None, high, whole)
+    fitted = limit(tried)
+    if fitted is None:
+        value = kept
+        first, end = low or value, high or value
+    else:
+        first, value, end = fitted
+        value = min(max(value, low or 0.0), high or math.inf)
+        first, end = min(first, value), max(end, value)
+    said = float(max(1, math.floor(value + 1e-9))) if goal.whole else _within(value, goal)
+    if last is not None and last.held and abs(last.value / value - 1) <= SAME:
+        said = last.value
+    narrow = end / first <= 1 + goal.precision or (goal.whole and math.floor(end) - math.floor(first) <= 1)
+    return Found(said, first, end, whole, estimate=value, confirmed=confirmed, wide=not narrow)
+
+
+def limit(tried: Sequence[Tried]) -> tuple[float, float, float] | None:
+    """(low, estimate, high) of the load at which the first promise is no longer kept; None where no probe tells.
+
+    For each promise the log-odds of keeping it are a straight line over the log of the load, fitted to the segments of
+    all probes near the limit; the load is where the line crosses the promised share, with its 95 % interval. The lowest
+    of the promises' loads is the limit.
+    """
+    texts = dict.fromkeys(text for one in tried for text in one.series)
+    found = [crossing for text in texts if (crossing := _crossing(tried, text)) is not None]
+    if not found:
+        return None
+    low, at, high = np.min(np.array(found), axis=0)
+    return math.exp(max(low, at - FAR)), math.exp(at), math.exp(min(high, at + FAR))
+
+
+@dataclass(frozen=True, slots=True)
+class Segments:
+    """Stretches of all probes: log load, share of good requests, number of requests, and which probe; [k] each."""
+
+    x: Floats
+    good: Floats
+    weight: Floats
+    probe: Ints
+
+
+def _crossing(tried: Sequence[Tried], text: str) -> tuple[float, float, float] | None:
+    """Log of the load where one promise's line crosses its share: the lower end, the estimate, the upper end."""
+    missed = [one.value for one in tried if one.verdict == "missed"]
+    farthest = FARTHEST * min(missed, default=math.inf)
+    near = [one for one in tried if not one.grew and text in one.series and one.value <= farthest]
+    near = [one for one in near if one.series[text][1].shares.size >= SEGMENT]
+    if not near or all(one.series[text][1].mean == 1 for one in near):
+        return None
+    share = near[0].series[text][0]
+    parts = [_cut(one.series[text][1], share) for one in near]
+    sizes = [part.size for part in parts]
+    segments = Segments(
+        np.repeat([math.log(one.value) for one in near], sizes),
+        np.concatenate(parts),
+        np.repeat([float(SEGMENT * one.series[text][1].size) for one in near], sizes),
+        np.repeat(np.arange(len(near)), sizes),
+    )
+    return _fit(segments, math.log(share / (1 - share)))
+
+
+def _cut(series: Series, share: float) -> Floats:
+    """Shares of good requests in segments. Far below the promised share the line is steeper than near it, so a probe
+    whose share is below 1 - 4 (1 - share) counts as one that has just that."""
+    parts = series.shares.size // SEGMENT
+    means: Floats = series.shares[: parts * SEGMENT].reshape(parts, SEGMENT).mean(axis=1)
+    floor = max(0.2, 1 - 4 * (1 - share))
+    return np.asarray(np.minimum(1.0, means + max(0.0, floor - series.mean)))
+
+
+def _fit(segments: Segments, level: float) -> tuple[float, float, float]:
+    """Where log-odds = level: the maximum of the quasi-likelihood of a - exp(b) x, b with a normal prior.
+
+    Requests are not independent: weights are divided by the segments' own dispersion (Pearson). The error is the larger
+    of the model's and of the sandwich of the segments' scores, and grows with what neighbouring segments have in
+    common.
+    """
+    centre = float(np.average(segments.x, weights=segments.weight))
+    x, good, count = segments.x - centre, segments.good, segments.x.size
+    a, b, spread = level, STEEPNESS, 1.0
+    prior = np.array([[1e-9, 0.0], [0.0, 1 / SPREAD**2]])
+    for _ in range(3):
+        weight = segments.weight / spread
+        for _ in range(ITERATIONS):
+            slope = math.exp(b)
+            p = 1 / (1 + np.exp(-np.clip(a - slope * x, -30, 30)))
+            along = np.array([np.ones_like(x), -slope * x])
+            scores = along * (weight * (good - p))
+            inner = (along * (weight * p * (1 - p))) @ along.T + prior
+            step = np.linalg.solve(inner, scores.sum(axis=1) - prior @ np.array([0.0, b - STEEPNESS]))
+            a, b = a + float(np.clip(step[0], -1, 1)), b + float(np.clip(step[1], -0.5, 0.5))
+            if float(np.abs(step).max()) < CLOSE_ENOUGH:
+                break
+        off = (good - p) * np.sqrt(segments.weight / (p * (1 - p)))
+        spread = max(1.0, float(np.dot(off, off)) / max(1, count - 2))
+    follows = segments.probe[1:] == segments.probe[:-1]
+    common = max(0.0, float((off[1:] * off[:-1])[follows].sum() / max(1e-12, float(np.dot(off, off)))))
+    model = np.linalg.inv(inner)
+    sandwich = model @ (scores @ scores.T * count / max(1, count - 2) + np.diag([0.0, prior[1, 1]])) @ model
+    at = (a - level) / math.exp(b)
+    towards = np.array([math.exp(-b), -at])
+    error = math.sqrt((1 + 2 * common) * max(float(towards @ one @ towards) for one in (model, sandwich)))
+    half = float(stdtrit(max(1, min(count, 60) - 2), 0.975)) * error
+    return centre + at - half, centre + at, centre + at + half
