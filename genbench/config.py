@@ -26,7 +26,6 @@ SECRET_EXTRA = re.compile(rf"(?i)((?:{SECRET_NAME})\s*[=:])(?!\s*[\d.]+\s*$).*",
 OTHERS_NAMES = {
     "--num-prompts": "--num-prompts is the number of requests in one tool and of different prompts in another; "
     "use --request-count for requests",
-    "--goodput": "--goodput is --slo here: one promise each, like --slo 'ttft.p95<500ms'",
     "--backend": "--backend openai-chat is --endpoint-type chat here, --backend openai is --endpoint-type completions",
     "--host": "--host and --port are one option here: --url http://HOST:PORT",
     "--port": "--host and --port are one option here: --url http://HOST:PORT",
@@ -113,16 +112,25 @@ def load(named: Mapping[str, Any], profiles: Sequence[str] = ()) -> Given:
             values[field.name] = convert(field, value)
     for name, value in named.items():
         values[name] = convert(by_name[name], value)
+    return Given(_with(RunConfig(), values), frozenset(values))
+
+
+def changed(given: Given, values: Mapping[str, Any]) -> Given:
+    """The same options with some others in their place, by field name, as if the user had named them."""
+    return Given(_with(given.config, values), given.named | set(values))
+
+
+def _with(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
+    """A config with other values, by field name; their types are right already."""
     sections: dict[str, dict[str, Any]] = {}
-    for name, value in values.items():
-        sections.setdefault(by_name[name].section, {})[name] = value
-    base = RunConfig()
-    config = replace(
-        base,
-        **{section: replace(getattr(base, section), **found) for section, found in sections.items() if section},
+    for field in options():
+        if field.name in values:
+            sections.setdefault(field.section, {})[field.name] = values[field.name]
+    return replace(
+        config,
+        **{section: replace(getattr(config, section), **found) for section, found in sections.items() if section},
         **sections.get("", {}),
     )
-    return Given(config, frozenset(values))
 
 
 def convert(field: Field, value: Any) -> Any:

@@ -433,8 +433,19 @@ class RunConfig:
     output: Output = field(default_factory=Output)
     slo: Annotated[
         tuple[str, ...],
-        Opt("promise to check, like 'ttft.p95<500ms' or 'error_rate<1%'; repeatable", metavar="RULE", front=True),
+        Opt(
+            "promise to check, like 'ttft.p95<500ms' or 'error_rate<1%', or a set of them, like chat; repeatable",
+            metavar="RULE|NAME",
+            front=True,
+        ),
     ] = ()
+    goodput: Annotated[
+        str | None,
+        Opt("promise of each request, like 'ttft:500 tpot:50' (ms): a good one keeps all", metavar="METRIC:MS ..."),
+    ] = None
+    attainment: Annotated[
+        str | None, Opt("with --goodput: the share of requests that has to be good", metavar="P%", default="95%")
+    ] = None
     seed: Annotated[
         int, Opt("of prompts, lengths and arrivals", at_least=0, at_most=2**63 - 1, habits=("--random-seed",))
     ] = 0

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from genbench.studies.capacity import Answer, Wanted
 
 RATE = "request-rate"
+PROMISES = ("slo", "goodput", "attainment")
 BUDGET, COOL_DOWN, PRECISION, ATTAINMENT = "30m", "30s", "5%", "95%"
 EXAMPLES = """\
 Examples:
@@ -24,16 +25,19 @@ Examples:
   genbench capacity --url http://localhost:8000 --slo chat --budget 15m
   genbench capacity --url http://localhost:8000 --goodput "ttft:500 tpot:50" --by concurrency
 """
-OWN = ("by", "low", "high", "precision", "goodput", "attainment", "cool_down")
+OWN = ("by", "low", "high", "precision", "cool_down")
 
 
 class CapacityCommand(options.Profile):
-    """The options of a run, and those of the search."""
+    """The options of a run but for its load and length, and those of the search."""
 
+    HIDDEN = frozenset(
+        {"request_rate", "request_count", "duration_s", "until_ci", "ramp", "stages", "speed", "plan", *PROMISES}
+    )
     FIRST = (
-        ("--slo RULE|NAME", "promise to keep, like 'ttft.p95<500ms', or a set of them (profiles slo-*); repeatable"),
-        ("--goodput 'METRIC:MS ...'", "the same per request: each keeps all of them"),
-        ("--attainment P%", f"with --goodput: the share of requests that has to [{ATTAINMENT}]"),
+        ("--slo RULE|NAME", "promise to keep, like 'ttft.p95<500ms', or a set of them, like chat; repeatable"),
+        ("--goodput 'METRIC:MS ...'", "the same per request: a good one keeps all of them"),
+        ("--attainment P%", f"with --goodput: the share of requests that has to be good [{ATTAINMENT}]"),
         ("--by LOAD", f"what is raised: request-rate or concurrency [{RATE}]"),
         ("--low X, --high Y", "look between these loads only"),
         ("--precision P%", f"how narrow the answer's interval is to be [{PRECISION}]"),
@@ -54,6 +58,7 @@ def run(budget: str | None, resume: str | None, **values: Any) -> int:
     the answer. Every one is a run of its own, in the folder `points`.
     """
     from genbench.cli.sweep import Screens
+    from genbench.metrics import slo
     from genbench.studies import capacity
     from genbench.studies.folder import study_folder
     from genbench.studies.profile import Screen
@@ -63,7 +68,7 @@ def run(budget: str | None, resume: str | None, **values: Any) -> int:
     if resume is not None:
         before = capacity.read(Path(resume))
         named, own, budget = _continued(before, named, own, budget, resume)
-    given = _promised(_demo(config.load(named, profiles)), own)
+    given = slo.promised(_demo(config.load(named, profiles)))
     wanted = _wanted(own, budget or BUDGET)
     promises = capacity.check(given, wanted)
     output = given.config.output
@@ -136,6 +141,7 @@ def _take_back(folder: Path) -> None:
 
 
 def _wanted(own: Mapping[str, str], budget: str) -> "Wanted":
+    from genbench.metrics import slo
     from genbench.studies.capacity import Wanted
 
     by = own.get("by", RATE).replace("_", "-")
@@ -146,27 +152,10 @@ def _wanted(own: Mapping[str, str], budget: str) -> "Wanted":
         by=by.replace("-", "_"),
         low=_load("--low", own["low"], whole=whole) if "low" in own else None,
         high=_load("--high", own["high"], whole=whole) if "high" in own else None,
-        precision=_percent("--precision", own.get("precision", PRECISION), most=100) / 100,
+        precision=slo.percent("--precision", own.get("precision", PRECISION)) / 100,
         budget_s=_time("--budget", budget, above=0),
         cool_down_s=_time("--cool-down", own.get("cool_down", COOL_DOWN)),
     )
-
-
-def _promised(given: config.Given, own: Mapping[str, str]) -> config.Given:
-    """The options with every promise written out: sets by name, and --goodput. Raises ConfigError."""
-    from genbench.metrics import slo
-    from genbench.studies.point import changed
-
-    texts = slo.expand(given.config.slo)
-    if "goodput" in own:
-        single = slo.per_request([slo.parse(text) for text in texts])
-        if single:
-            raise ConfigError(f"--goodput and --slo {single[0].text} both say what a request has to keep; give one")
-        share = _percent("--attainment", own.get("attainment", ATTAINMENT), most=100)
-        texts = (*slo.goodput(own["goodput"], share), *texts)
-    elif "attainment" in own:
-        raise ConfigError(f"--attainment {own['attainment']} is the share for --goodput; give that, or a percentile")
-    return changed(given, {"slo": texts}) if texts != given.config.slo else given
 
 
 def _load(flag: str, text: str, *, whole: bool) -> float:
@@ -176,16 +165,6 @@ def _load(flag: str, text: str, *, whole: bool) -> float:
         value = 0.0
     if not 0 < value < float("inf"):
         raise ConfigError(f"{flag} {text}: must be {'a whole number from 1 on' if whole else 'a number above 0'}")
-    return value
-
-
-def _percent(flag: str, text: str, most: float) -> float:
-    try:
-        value = float(text.strip().removesuffix("%"))
-    except ValueError:
-        value = 0.0
-    if not 0 < value < most:
-        raise ConfigError(f"{flag} {text}: must be a share above 0 % and below {most:g} %, like 5%")
     return value
 
 
@@ -202,11 +181,10 @@ def _time(flag: str, text: str, above: float | None = None) -> float:
 def _demo(given: config.Given) -> config.Given:
     """Without a server it is a demonstration: short prompts and answers, unless something was said of them."""
     from genbench.resolve import resolve
-    from genbench.studies.point import changed
     from genbench.studies.sweep import DEMO_LENGTHS
 
     said = {"isl", "osl", "isl_osl", "dataset", "input_file"} & given.named
-    return given if said or resolve(given)[0].target.url else changed(given, DEMO_LENGTHS)
+    return given if said or resolve(given)[0].target.url else config.changed(given, DEMO_LENGTHS)
 
 
 # -- going on with a search --------------------------------------------------------------------------------------------
@@ -219,11 +197,9 @@ def _kept(given: config.Given, named: Mapping[str, Any]) -> dict[str, Any]:
         value = getattr(getattr(given.config, field.section) if field.section else given.config, field.name)
         public = config.PUBLIC.get(field.name)
         hidden = field.opt.secret or (public is not None and value and list(public(value)) != list(value))
-        if field.name in given.named and not hidden and field.section != "output" and field.name != "slo":
+        if field.name in given.named and not hidden and field.section != "output" and field.name not in PROMISES:
             found[field.name] = "none" if value is None else list(value) if isinstance(value, tuple) else value
-    if "slo" in named:
-        found["slo"] = list(named["slo"])
-    return found
+    return found | {name: named[name] for name in PROMISES if name in named}
 
 
 def _continued(
@@ -246,27 +222,12 @@ def _command(named: Mapping[str, Any], profiles: Sequence[str], own: Mapping[str
     return " ".join(config.quoted(words))
 
 
-def _params() -> list[click.Parameter]:
-    """The search's own options and those of a run; --goodput is an option here."""
-    flags = (
-        "--by",
-        "--low",
-        "--high",
-        "--precision",
-        "--budget",
-        "--resume",
-        "--cool-down",
-        "--goodput",
-        "--attainment",
-    )
-    mine: list[click.Parameter] = [click.Option([flag], type=str) for flag in flags]
-    return [*mine, *(param for param in options.make() if not set(flags) & set(param.opts))]
-
+FLAGS = ("--by", "--low", "--high", "--precision", "--budget", "--resume", "--cool-down")
 
 command = CapacityCommand(
     "capacity",
     callback=run,
-    params=_params(),
+    params=[*(click.Option([flag], type=str) for flag in FLAGS), *options.make()],
     help=run.__doc__,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )

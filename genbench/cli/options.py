@@ -96,10 +96,14 @@ def _help_all(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 
 
 class Profile(click.Command):
-    """A command whose help has two pages: the options of a run, those of the sections it `SHOWN`s, its own `FIRST`."""
+    """A command whose help has two pages: its own `FIRST`, then options of a run, those of the sections it `SHOWN`s.
+
+    `HIDDEN` are options of a run, by field name, that it has not.
+    """
 
     FIRST: tuple[tuple[str, str], ...] = ()
     SHOWN: tuple[str, ...] = tuple(SECTIONS)
+    HIDDEN: frozenset[str] = frozenset()
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The first page, or everything by section."""
@@ -110,7 +114,8 @@ class Profile(click.Command):
         for section, title in SECTIONS.items():
             if section not in self.SHOWN:
                 continue
-            rows = [row(field) for field in options() if field.section == section and (everything or field.opt.front)]
+            fields = [field for field in options() if field.section == section and field.name not in self.HIDDEN]
+            rows = [row(field) for field in fields if everything or field.opt.front]
             if section == "":
                 rows.insert(
                     0,

@@ -79,6 +79,7 @@ def run(
     Without a range the concurrency is doubled until that brings less than 5 % more throughput. Every load is a run of
     its own with the same requests, in the folder `points`.
     """
+    from genbench.metrics import slo
     from genbench.studies import sweep_files
     from genbench.studies.folder import study_folder
     from genbench.studies.profile import Screen
@@ -94,7 +95,7 @@ def run(
     by, text = swept(texts)
     if by == "request_rate" and "concurrency" in texts:
         named["concurrency"] = texts["concurrency"]
-    given = _demo(config.load(named, profiles))
+    given = slo.promised(_demo(config.load(named, profiles)))
     wanted = _wanted(given, by, text, own, budget)
     given = wanted.at_first(given)
     check(given)
@@ -259,11 +260,10 @@ def _time(flag: str, text: str, above: float | None = None) -> float:
 def _demo(given: config.Given) -> config.Given:
     """Without a server it is a demonstration: short prompts and answers, unless something was said of them."""
     from genbench.resolve import resolve
-    from genbench.studies.point import changed
     from genbench.studies.sweep import DEMO_LENGTHS
 
     said = {"isl", "osl", "isl_osl", "dataset", "input_file"} & given.named
-    return given if said or resolve(given)[0].target.url else changed(given, DEMO_LENGTHS)
+    return given if said or resolve(given)[0].target.url else config.changed(given, DEMO_LENGTHS)
 
 
 # -- going on with a sweep ---------------------------------------------------------------------------------------------

@@ -47,6 +47,7 @@ _UNITS: dict[str, dict[str, float]] = {
 _RULE = re.compile(r"\s*(?P<name>[^<>=\s]+)\s*(?P<op><=|>=|<|>)\s*(?P<bound>[-+\d.eE]+)\s*(?P<unit>[^\s\d]\S*)?\s*")
 _EXAMPLE = "write it like ttft.p95<500ms or error_rate<1%"
 _SET = "slo-"
+ATTAINMENT = "95%"
 _SOME_TURNS = ("ttft_first_turn", "ttft_later_turns")  # not every request can have one
 _OTHERS_METRICS = {"e2el": "request_latency"}
 
@@ -132,13 +133,45 @@ def _not_failed(table: RecordTable) -> Bools:
     return table.measured & np.fromiter((o in NOT_FAILED for o in table.outcome), dtype=np.bool_, count=len(table))
 
 
+def promised(given: config.Given) -> config.Given:
+    """The options with every promise written out as a rule of --slo: sets by their names, and --goodput.
+
+    Raises ConfigError for what is no promise, and where --slo and --goodput both speak of single requests.
+    """
+    asked = given.config
+    texts = expand(asked.slo)
+    for text in texts:
+        parse(text)
+    if asked.goodput is not None:
+        single = per_request([parse(text) for text in texts])
+        if single:
+            raise ConfigError(f"--goodput and --slo {single[0].text} both say what a request has to keep; give one")
+        texts = (*goodput(asked.goodput, percent("--attainment", asked.attainment or ATTAINMENT)), *texts)
+    elif asked.attainment is not None:
+        raise ConfigError(f"--attainment {asked.attainment} is the share for --goodput; give that, or a percentile")
+    if texts == asked.slo:
+        return given
+    plain = config.changed(given, {"slo": texts, "goodput": None, "attainment": None})
+    return config.Given(plain.config, plain.named - {"goodput", "attainment"})
+
+
+def percent(flag: str, text: str) -> float:
+    """A share above 0 % and below 100 %, like 5%. Raises ConfigError."""
+    try:
+        value = float(text.strip().removesuffix("%"))
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 100:
+        raise ConfigError(f"{flag} {text}: must be a share above 0 % and below 100 %, like 5%")
+    return value
+
+
 def goodput(text: str, attainment_pct: float) -> tuple[str, ...]:
     """The promises of a goodput rule, like 'ttft:500 tpot:50' (ms, or token/s): a request is good that keeps them all.
 
-    They are the percentiles that follow from it, and the share itself as `slo_attainment`. Raises ConfigError.
+    They are the percentiles that follow from it, and the share itself as `slo_attainment`, for an attainment above 0 %
+    and below 100 %. Raises ConfigError.
     """
-    if not 0 < attainment_pct < 100:
-        raise ConfigError(f"--attainment {attainment_pct:g}: must be a share above 0 % and below 100 %, like 95%")
     below = [name for name, percent in PERCENTILES.items() if percent <= attainment_pct]
     above = [name for name, percent in PERCENTILES.items() if percent >= 100 - attainment_pct]
     single = {row.key: row for row in METRICS if not row.pooled}

@@ -1,4 +1,4 @@
-"""A point of a study (`sweep`, `capacity`): an ordinary run at one load, in a folder below the study's own.
+"""A run of a study in a folder below the study's own: a point of a `sweep` or `capacity`, a block of `run-ab`.
 
 Rules
 - Every point is `studies.profile.profile` with the load replaced: the same seed, so request k is the same everywhere,
@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from genbench import config, registry
-from genbench.config import Given
+from genbench.config import Given, changed
 from genbench.engine.judge import Judge
 from genbench.engine.judges import GONE, OUT_OF_TIME, Gone, Together
 from genbench.engine.saturation import SATURATED
@@ -43,20 +43,13 @@ OTHERWISE = {"url", "wait_ready_s", "api_key", "header"}  # may differ between a
 
 
 @dataclass(frozen=True)
-class Point:
-    """One measured load. `by` is request_rate or concurrency, `group` "" or the lengths like 128:32, `repeat` from 0.
-
-    `saturated` is "" or one sentence why; `seconds` the wall time it took, cool-down included; `resumed`: it had been
-    measured before.
+class Measured:
+    """A run and its folder; `seconds` the wall time it took, cool-down included; `resumed`: it had been measured
+    before.
     """
 
-    by: str
-    value: float
-    group: str
-    repeat: int
     folder: Path
     run: Run
-    saturated: str
     seconds: float
     resumed: bool
 
@@ -64,6 +57,21 @@ class Point:
     def cut(self) -> bool:
         """Whether the clock ended it: its figures are those of a shorter run than was asked for."""
         return str(self.run.header.get("stopped_at") or "").startswith(OUT_OF_TIME)
+
+    @property
+    def saturated(self) -> str:
+        """Why it was ended as saturated; "" where it was not."""
+        return saturated(self.run)
+
+
+@dataclass(frozen=True)
+class Point(Measured):
+    """One load. `by` is request_rate or concurrency, `group` "" or the lengths like 128:32, `repeat` from 0."""
+
+    by: str
+    value: float
+    group: str
+    repeat: int
 
 
 class Restarted(TargetError):
@@ -85,11 +93,12 @@ class Points:
         cool_down_s: float,
         wait_ready_s: float | None,
         until_s: float | None = None,
+        below: str = FOLDER,
     ) -> None:
         """`wait_ready_s`: how long a server that went away is waited for (None: as long as the options say)."""
         self.simulated = not resolve(given)[0].target.url
         self._given = given
-        self._folder = folder / FOLDER
+        self._folder = folder / below
         self._screen = screen
         self._cool_down_s = cool_down_s
         self._wait_ready_s = given.config.target.wait_ready_s if wait_ready_s is None else wait_ready_s
@@ -118,23 +127,32 @@ class Points:
         judge: Judge | None = None,
         changes: Mapping[str, Any] | None = None,
     ) -> Point:
-        """Measure one load, or take it from its folder where it was measured before.
+        """Measure one load; `changes` are further options by field name. As `measure`."""
+        load: dict[str, Any] = {by: int(value) if by == CONCURRENCY else float(value)}
+        if by == CONCURRENCY:
+            load["request_rate"] = None
+        mark: dict[str, Any] = {"by": by, "value": value, "group": group, "repeat": repeat}
+        one = self.measure(name(by, value, group, repeat), load | dict(changes or {}), mark, judge)
+        return Point(one.folder, one.run, one.seconds, one.resumed, by, value, group, repeat)
 
-        `changes` are further options by field name. An interrupted run is returned as it is, without a cool-down
+    def measure(
+        self, label: str, changes: Mapping[str, Any], place: Mapping[str, Any], judge: Judge | None = None
+    ) -> Measured:
+        """A run with these options in a folder of this name, or what is there where it was measured before.
+
+        `place` goes into its header as `point`. An interrupted run is returned as it is, without a cool-down
         (`run.summary.interrupted`), and so is one that the clock ended (`cut`). Raises what `profile` raises,
         ConfigError where the folder has a run with other options, TargetError when the server went away and did not
         come back, Restarted when it did.
         """
-        label = name(by, value, group, repeat)
         folder = self._folder / label
-        given = self._changed(by, value, label, changes or {})
+        given = self._changed(label, changes)
         before = self._before(folder, given)
         if before is not None:
-            found, seconds = before
-            return Point(by, value, group, repeat, folder, found, saturated(found), seconds, resumed=True)
+            return Measured(folder, *before, resumed=True)
         began = time.monotonic()
         gone = Gone()
-        mark: dict[str, Any] = {"by": by, "value": value, "group": group, "repeat": repeat}
+        mark = dict(place)
         run = self._profile(given, Together(gone, judge))
         mark["seconds"] = time.monotonic() - began
         run = self._marked(folder, mark) or run
@@ -143,17 +161,13 @@ class Points:
             self._cool_down(run, resolve(given)[0])
             mark["seconds"] = time.monotonic() - began
             write_header(folder, read_header(folder) | {"point": mark})
-        return Point(by, value, group, repeat, folder, run, saturated(run), mark["seconds"], resumed=False)
+        return Measured(folder, run, mark["seconds"], resumed=False)
 
     # -- before -------------------------------------------------------------------------------------------------------
 
-    def _changed(self, by: str, value: float, label: str, changes: Mapping[str, Any]) -> Given:
-        """The options of one point: its load, its folder, no figures."""
-        load: dict[str, Any] = {by: int(value) if by == CONCURRENCY else float(value)}
-        if by == CONCURRENCY:
-            load["request_rate"] = None
-        output = {"artifact_dir": str(self._folder), "name": label, "plots": False}
-        given = changed(self._given, load | output | dict(changes))
+    def _changed(self, label: str, changes: Mapping[str, Any]) -> Given:
+        """The options of one point: its own, its folder, no figures."""
+        given = changed(self._given, {"artifact_dir": str(self._folder), "name": label, "plots": False} | dict(changes))
         if self._measured:  # it was there before: a server that is not is waited for
             given = changed(given, {"wait_ready_s": self._wait_ready_s})
         return given
@@ -269,21 +283,6 @@ def name(by: str, value: float, group: str = "", repeat: int = 0) -> str:
     load = {by: int(value) if by == CONCURRENCY else float(value)}
     parts = [short(load), "".join("x" if c == ":" else c if c.isalnum() or c in ".-" else "-" for c in group)]
     return "-".join([part for part in parts if part] + ([str(repeat + 1)] if repeat else []))
-
-
-def changed(given: Given, values: Mapping[str, Any]) -> Given:
-    """The same options with some others in their place, by field name, as if the user had named them."""
-    sections: dict[str, dict[str, Any]] = {}
-    for field in config.options():
-        if field.name in values:
-            sections.setdefault(field.section, {})[field.name] = values[field.name]
-    old = given.config
-    fresh = replace(
-        old,
-        **{section: replace(getattr(old, section), **found) for section, found in sections.items() if section},
-        **sections.get("", {}),
-    )
-    return Given(fresh, given.named | set(values))
 
 
 def command_line(given: Given) -> list[str]:

@@ -9,7 +9,6 @@ from genbench import loads, registry
 from genbench.engine.preflight import Found, check_too, preflight
 from genbench.engine.prober import Prober
 from genbench.errors import ConfigError
-from genbench.metrics import slo
 from genbench.options import RunConfig, Target
 from genbench.plan.build import build
 from genbench.plan.facts import Facts
@@ -58,8 +57,6 @@ def prepare(resolved: RunConfig, ends: str, demo_url: str | None, named: frozens
 
     Raises ConfigError, DatasetError or TargetError; no load has been sent then.
     """
-    for text in resolved.slo:
-        slo.parse(text)
     target = resolved.target
     endpoint = registry.load("endpoints", target.endpoint_type)
     path = "/" + (target.endpoint or endpoint.PATH).lstrip("/")

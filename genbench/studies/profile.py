@@ -20,6 +20,7 @@ from genbench.engine.loop import Engine, Rules
 from genbench.engine.preflight import explain
 from genbench.engine.until import Until
 from genbench.errors import ConfigError, GenbenchError, RecordError
+from genbench.metrics import slo
 from genbench.metrics.summary import Run
 from genbench.plan.requests import BuiltRequests
 from genbench.records import RecordWriter, write_header
@@ -49,7 +50,7 @@ def profile(given: config.Given, command: list[str], screen: Screen, judge: Judg
 
     Raises ConfigError, DatasetError or TargetError before any load is sent. An interrupted run is written and returned.
     """
-    given = planned(given)
+    given = slo.promised(planned(given))
     resolved, ends = resolve(given)
     scrub = Scrubber(resolved.target)
     signal.signal(signal.SIGTERM, _as_ctrl_c)

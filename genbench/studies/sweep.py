@@ -20,16 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from genbench import __version__, config, lengths, sources
-from genbench.config import Given
+from genbench.config import Given, changed
 from genbench.engine.judges import Deadline, Together
 from genbench.engine.saturation import Saturation
 from genbench.errors import ConfigError, GenbenchError, TargetError
-from genbench.metrics import slo
 from genbench.resolve import resolve
 from genbench.studies import sweep_files as files
 from genbench.studies.auto import FIRST, Auto
 from genbench.studies.folder import ENGINE_MODEL
-from genbench.studies.point import CONCURRENCY, FOLDER, REQUEST_RATE, Point, Points, Restarted, changed
+from genbench.studies.point import CONCURRENCY, FOLDER, REQUEST_RATE, Point, Points, Restarted
 from genbench.studies.profile import Screen
 
 RATE_S, RATE_ARRIVALS, RATE_LATENCIES, RATE_MOST_S = 30.0, 50, 25, 120.0
@@ -84,8 +83,6 @@ def check(given: Given) -> None:
             raise ConfigError(f"{flag} {value} says itself how the load goes; a sweep sets it, so leave it out")
     if load.arrival == "trace":
         raise ConfigError("--arrival trace has its own moments; a sweep sets the load, so leave it out")
-    for text in given.config.slo:
-        slo.parse(text)
     resolve(given)
 
 

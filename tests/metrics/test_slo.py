@@ -1,5 +1,8 @@
+from typing import Any
+
 import pytest
 
+from genbench import config
 from genbench.errors import ConfigError
 from genbench.metrics import slo
 from genbench.metrics.definitions import METRICS
@@ -129,3 +132,110 @@ def test_no_promise_no_figures() -> None:
     summary = held([stream(0, 100, [140])])
     assert summary.slo == ()
     assert not {"goodput", "slo_attainment"} & set(summary.run)
+
+
+# -- shares, goodput, sets ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("ttft.p95<500ms", 0.95),
+        ("tpot.p50<=20ms", 0.5),
+        ("output_tps_per_user.p5>=20", 0.95),  # its 5th percentile above 20: 95 % are
+        ("error_rate<1%", 0.99),
+        ("slo_attainment>=97.5%", 0.975),
+        ("ttft.mean<500ms", None),
+        ("ttft.max<500ms", None),
+        ("itl.p95<50ms", None),  # pooled
+        ("ttft_later_turns.p95<1s", None),  # not every request can have one
+        ("error_rate<0%", None),
+        ("request_throughput<5", None),
+    ],
+)
+def test_promises_as_shares_of_requests(rule: str, expected: float | None) -> None:
+    found = slo.shares([slo.parse(rule)])
+    assert [round(one.share, 9) for one in found] == ([] if expected is None else [expected])
+
+
+def test_who_keeps_a_share() -> None:
+    """TTFT 40, 60 and 40 ms; the third failed. Attainment is of those who keep both rules; errors have no rule."""
+    records = [stream(0, 100, [140, 150]), stream(1, 100, [160, 170]), stream(2, 100, [140], outcome=Outcome.TRUNCATED)]
+    table = table_from(records)
+    rules = [slo.parse(text) for text in ("ttft.p90<50ms", "tpot.p90<20ms", "error_rate<5%", "slo_attainment>90%")]
+    values = {row.key: row.of(table) for row in METRICS}
+    kept = {share.slo.text: slo.kept(table, share, values).tolist() for share in slo.shares(rules)}
+    assert kept == {
+        "ttft.p90<50ms": [True, False, False],
+        "tpot.p90<20ms": [True, True, False],
+        "error_rate<5%": [True, True, False],
+        "slo_attainment>90%": [True, False, False],
+    }
+
+
+def test_goodput() -> None:
+    assert slo.goodput("ttft:500 tpot:50", 95) == ("ttft.p95<=500ms", "tpot.p95<=50ms", "slo_attainment>=95%")
+    assert slo.goodput("e2el:9000,output_tps_per_user:20", 97.5) == (
+        "request_latency.p95<=9000ms", "output_tps_per_user.p5>=20token/s", "slo_attainment>=97.5%",
+    )  # fmt: skip
+    assert slo.goodput("ttft:500", 0.5)[0] == "ttft.p1<=500ms"
+
+
+def test_what_follows_from_goodput_holds_where_it_holds() -> None:
+    """38 of 40 requests keep both bounds, 95 %. p95 of TTFT lies at 37.05 of the values: 400 + 0.05 * 200 = 410 ms."""
+    records = [stream(k, 100, [100 + (600 if k >= 38 else 400), 1200], osl=20) for k in range(40)]
+    summary = held(records, *slo.goodput("ttft:500 tpot:50", 95))
+    assert summary.run["slo_attainment"].value == 95
+    assert summary.slo[0].value == pytest.approx(410)
+    assert all(result.passed for result in summary.slo)
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ({"goodput": ""}, "--goodput is empty"),
+        ({"goodput": "ttft"}, "'ttft' has no bound"),
+        ({"goodput": "ttft:x"}, "'ttft:x' has no bound"),
+        ({"goodput": "itl:50"}, "unknown metric 'itl'"),  # pooled: no value per request
+        ({"goodput": "ttft:5", "attainment": "0"}, "--attainment 0"),
+        ({"goodput": "ttft:5", "attainment": "100%"}, "--attainment 100"),
+        ({"goodput": "ttft:5", "slo": ("tpot.p95<9ms",)}, "both say what a request has to keep"),
+        ({"attainment": "99%"}, "--attainment 99% is the share for --goodput"),
+        ({"slo": ("chatt",)}, "--slo chatt is neither a rule nor a set"),
+        ({"slo": ("tftf.p9<1s",)}, "unknown metric 'tftf'"),
+    ],
+)
+def test_promises_refused(named: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        slo.promised(config.load(named))
+
+
+def test_promises_written_out() -> None:
+    given = slo.promised(
+        config.load({"goodput": "ttft:500", "attainment": "90", "slo": ("error_rate<1%",), "osl": "7"})
+    )
+    assert given.config.slo == ("ttft.p90<=500ms", "slo_attainment>=90%", "error_rate<1%")
+    assert (given.config.goodput, given.config.attainment) == (None, None)
+    assert given.named == {"slo", "osl"}
+    assert slo.promised(given) is given
+    assert slo.promised(config.load({"slo": ("llama2-70b-server",)})).config.slo == (
+        "ttft.p99<=2000ms",
+        "tpot.p99<=200ms",
+    )
+
+
+def test_a_set_stands_for_its_rules() -> None:
+    assert slo.expand(["llama2-70b-server"]) == ("ttft.p99<=2000ms", "tpot.p99<=200ms")
+    assert slo.expand(["slo-llama3.1-405b-interactive", "error_rate<1%", "error_rate<1%"]) == (
+        "ttft.p99<=4500ms", "tpot.p99<=80ms", "error_rate<1%",
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match=r"--slo chatt is neither a rule nor a set; .* or use chat, "):
+        slo.expand(["chatt"])
+
+
+@pytest.mark.parametrize("name", slo.set_names())
+def test_every_set_can_be_read_and_tested(name: str) -> None:
+    rules = [slo.parse(text) for text in slo.expand([name])]
+    assert len(slo.shares(rules)) == len(rules) >= 2
+    assert config.load({}, (f"slo-{name}",)).config.slo == slo.expand([name])
+    assert config.profile_text(f"slo-{name}").startswith("# ")
