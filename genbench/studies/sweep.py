@@ -24,6 +24,7 @@ from genbench.config import Given, changed
 from genbench.engine.judges import Deadline, Together
 from genbench.engine.saturation import Saturation
 from genbench.errors import ConfigError, GenbenchError, TargetError
+from genbench.metrics import slo
 from genbench.resolve import resolve
 from genbench.studies import sweep_files as files
 from genbench.studies.auto import FIRST, Auto
@@ -83,7 +84,7 @@ def check(given: Given) -> None:
             raise ConfigError(f"{flag} {value} says itself how the load goes; a sweep sets it, so leave it out")
     if load.arrival == "trace":
         raise ConfigError("--arrival trace has its own moments; a sweep sets the load, so leave it out")
-    resolve(given)
+    resolve(slo.promised(given))
 
 
 def groups_of(isl_osl: str | None) -> tuple[str, ...]:
