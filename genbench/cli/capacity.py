@@ -12,6 +12,7 @@ from genbench import config
 from genbench.cli import options, screen
 from genbench.errors import ConfigError
 from genbench.options import seconds
+from genbench.studies.ranges import HIGHEST
 
 if TYPE_CHECKING:
     from genbench.studies.capacity import Answer, Wanted
@@ -163,8 +164,9 @@ def _load(flag: str, text: str, *, whole: bool) -> float:
         value = float(int(text)) if whole else float(text)
     except ValueError:
         value = 0.0
-    if not 0 < value < float("inf"):
-        raise ConfigError(f"{flag} {text}: must be {'a whole number from 1 on' if whole else 'a number above 0'}")
+    if not 0 < value <= HIGHEST:
+        kind = "a whole number from 1 on" if whole else "a number above 0"
+        raise ConfigError(f"{flag} {text}: must be {kind}, up to {HIGHEST:,.0f}")
     return value
 
 

@@ -14,7 +14,8 @@ SAME = 0.05  # two throughputs that differ by less are one
 FALL = 0.10  # of the highest throughput: less may be the ramp and the end of a run
 LEAST_LEVELS = 4  # with fewer a knee is only the middle one
 LEAST_ERROR = 0.025  # of throughput and of latency each, where a run gives no interval or a narrower one
-SHARE_ERROR = 0.02  # of the share that waiting has in the latency
+SHARE_ERROR, MOST_SHARE_ERROR = 0.02, 0.1  # of the share that waiting has in the latency
+CERTAIN = 0.1  # half of a throughput's interval, to say that it is another one's
 LATENCY = "request_latency.mean"
 Found = dict[str, Any]
 
@@ -125,7 +126,9 @@ def no_batching(levels: Sequence[AveragedLevel], by: str) -> Found | None:
     if not at_one:
         return None
     found = all(
-        level["wait"]["share"] >= _queue_share(level) and abs((value_of(level, REQUESTS) or 0.0) / at_one - 1) <= SAME
+        level["wait"]["share"] >= _queue_share(level)
+        and abs((value_of(level, REQUESTS) or 0.0) / at_one - 1) <= SAME
+        and half_width(level, REQUESTS) <= CERTAIN
         for level in several
     )
     return {
@@ -141,7 +144,7 @@ def no_batching(levels: Sequence[AveragedLevel], by: str) -> Found | None:
 def _queue_share(level: AveragedLevel) -> float:
     """The least share of waiting with which at most one request is served at a time."""
     flying = value_of(level, "concurrency_mean") or level["value"]
-    error = max(SHARE_ERROR, half_width(level, LATENCY) / flying)
+    error = min(max(SHARE_ERROR, half_width(level, LATENCY) / flying), MOST_SHARE_ERROR)
     return float(1 - 1 / flying - error)
 
 

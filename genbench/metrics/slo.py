@@ -183,8 +183,10 @@ def goodput(text: str, attainment_pct: float) -> tuple[str, ...]:
             raise ConfigError(f"--goodput {text}: unknown metric '{name}'; use one of {_closest_first(key, single)}")
         try:
             value = float(bound)
-        except ValueError as error:
-            raise ConfigError(f"--goodput {text}: '{item}' has no bound; write it like ttft:500 tpot:50") from error
+        except ValueError:
+            value = 0.0
+        if not 0 < value < math.inf:
+            raise ConfigError(f"--goodput {text}: '{item}' has no bound above 0; write it like ttft:500 tpot:50")
         high = single[key].better == "high"
         stat = (above[0] if above else "p99") if high else (below[-1] if below else "p1")
         found.append(f"{key}.{stat}{'>=' if high else '<='}{value:g}{single[key].unit}")

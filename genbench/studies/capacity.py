@@ -28,6 +28,7 @@ from genbench.engine.saturation import Saturation
 from genbench.errors import ConfigError, GenbenchError, RecordError, TargetError
 from genbench.exporters.json import as_dict
 from genbench.metrics import slo
+from genbench.metrics.definitions import by_key
 from genbench.metrics.summary import Run
 from genbench.resolve import resolve
 from genbench.studies import probe, verdicts
@@ -44,6 +45,7 @@ CERTAIN = 0.01  # chance of an error, to say that even one at a time is too much
 SURE = 1e-9  # of a confirmation, which is to take its whole time
 STOPPING_S, STOPPING = 3.0, 0.02  # kept of the budget for a probe's beginning and end, and at most that share
 MARGIN_S = 30.0
+OF_THE_CLIENT = {"client_lag", "loop_lag", "cpu"}
 SAYS_LOAD = {
     "request_rate": "--request-rate", "ramp": "--ramp", "stages": "--stages", "speed": "--speed", "plan": "--plan",
     "request_count": "--request-count", "duration_s": "--duration", "until_ci": "--until-ci",
@@ -81,6 +83,10 @@ def check(given: Given, wanted: Wanted) -> list[Slo]:
         value = getattr(given.config.workload if option == "plan" else given.config.load, option)
         if value is not None:
             raise ConfigError(f"{flag} {value}: capacity sets load and length of its probes itself; leave it out")
+    if wanted.by == CONCURRENCY and given.config.load.concurrency is not None:
+        raise ConfigError(
+            f"--concurrency {given.config.load.concurrency}: --by concurrency sets it itself; leave it out"
+        )
     if given.config.load.arrival == "trace":
         raise ConfigError("--arrival trace has its own moments; capacity sets the rate, so leave it out")
     if not given.config.slo:
@@ -91,6 +97,11 @@ def check(given: Given, wanted: Wanted) -> list[Slo]:
             raise ConfigError(
                 f"--slo {one.text}: {one.metric} grows with the load, and is no limit to it; leave it out"
             )
+        wrong = {"low": (">", ">="), "high": ("<", "<=")}.get(by_key()[one.metric].better, ())
+        if one.op in wrong:
+            raise ConfigError(f"--slo {one.text} asks for a slow server, and every high load keeps it; turn it around")
+        if one.op == "<" and one.bound <= 0:
+            raise ConfigError(f"--slo {one.text} can never be kept; give a bound above 0")
     if wanted.low is not None and wanted.high is not None and wanted.low >= wanted.high:
         raise ConfigError(f"--low {wanted.low:g} is not below --high {wanted.high:g}; exchange them")
     resolve(given)
@@ -184,10 +195,12 @@ class Capacity:
         repeat = sum(entry["value"] == ask.value for entry in self.document["probes"])
         known_s = self._length_s(name(self.wanted.by, ask.value, "", repeat))
         left_s = self._left_s()
-        if known_s is None and left_s < probe.LEAST_S:
-            self.document["notes"].append(f"the budget of {self.wanted.budget_s:g} s was used up")
+        least_s = max(probe.LEAST_S, probe.LATENCIES * self._latency_s)
+        if known_s is None and left_s < least_s:
+            after = f"; a probe takes {least_s:.0f} s at least" if least_s > probe.LEAST_S else ""
+            self.document["notes"].append(f"the budget of {self.wanted.budget_s:g} s was used up{after}")
             return None
-        cap_s = allotted(self.wanted.budget_s, max(left_s, probe.LEAST_S), ask.confirms, self._latency_s)
+        cap_s = allotted(self.wanted.budget_s, max(left_s, least_s), ask.confirms, self._latency_s)
         what = "confirmation" if ask.confirms else "probe"
         self.screen.say(f"{what} {ask.number + 1}: {verdicts.load(self.wanted.by, ask.value)}, up to {cap_s:.0f} s")
         changes: dict[str, Any] = {
@@ -255,7 +268,9 @@ class Capacity:
         stopped_at = str(point.run.header.get("stopped_at") or "")
         said = verdict_of(stopped_at, found, of_figures(self._figures(), point.run.summary))
         held = {share.slo.text: (share.share, one) for share, one in found}
-        return Tried(point.value, said, held, bool(point.saturated), stopped_at.endswith(SO_FAR))
+        figures = self._figures()
+        kept = all(one.passed for one in point.run.summary.slo if one.slo in figures)
+        return Tried(point.value, said, held, bool(point.saturated), stopped_at.endswith(SO_FAR), kept)
 
     def _figures(self) -> list[Slo]:
         """The promises that are no share of requests."""
@@ -295,6 +310,7 @@ class Capacity:
             "saturated": point.saturated,
             "seconds": round(point.seconds, 3),
             "run_verdict": summary["verdict"],
+            "client": [one.text for one in point.run.summary.findings if one.key in OF_THE_CLIENT],
             **{part: summary[part] for part in ("metrics", "run", "outcomes", "slo")},
         }
 
@@ -303,6 +319,7 @@ class Capacity:
             "value": found.value,
             "ci95": None if found.low is None or found.value is None else [found.low, found.high],
             "at_least": found.high is None and found.value is not None,
+            "highest_allowed": found.at_least,
             "confirmed": found.confirmed,
             "wide": found.wide,
         }

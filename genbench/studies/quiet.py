@@ -5,6 +5,7 @@ sent a small request, the preflight's, until one is answered about as fast as th
 request is tried beside a gauge that stays above 0, too: a gauge may be an old one, or count somebody else's requests.
 """
 
+import contextlib
 import http.client
 import time
 from collections.abc import Mapping, Sequence
@@ -99,5 +100,7 @@ def gauged(text: str) -> float | None:
     for line in text.splitlines():
         named, _, value = line.rpartition("} ") if "{" in line else line.partition(" ")
         if named.partition("{")[0] in GAUGES:
-            found.append(float(value.split()[0]))  # a time stamp may follow
+            number = (value.split() or [""])[0]  # a time stamp may follow
+            with contextlib.suppress(ValueError):  # a line that says no number says nothing
+                found.append(float(number))
     return sum(found) if found else None

@@ -13,6 +13,7 @@ from genbench.errors import ConfigError
 
 AUTO = "auto"
 MOST = 200
+HIGHEST = 1e6  # requests in a second, or at once
 FORMS = "write them like 1,2,4,8, 1:32:x2, 1:20:+1 or auto"
 _STEPPED = re.compile(r"([^:]+):([^:]+):([x+])?([^:]+)")
 
@@ -79,12 +80,18 @@ def _value(flag: str, text: str, item: str, *, whole: bool) -> float:
         raise ConfigError(f"{flag} {text}: '{item}' is no load to sweep over; give finite numbers")
     if value <= 0:
         raise ConfigError(f"{flag} {text}: {item} is not above 0; give numbers above 0")
+    if value > HIGHEST:
+        raise ConfigError(f"{flag} {text}: {item} is more than one machine can send; give numbers up to {HIGHEST:,.0f}")
     if whole and value != math.floor(value):
         raise ConfigError(f"{flag} {text}: {item} is no whole number; give whole numbers")
     return value
 
 
 def _few(flag: str, text: str, values: tuple[float, ...]) -> tuple[float, ...]:
+    """Values that are not too many, and not too near to each other for a name of their own."""
+    for before, after in itertools.pairwise(values):
+        if f"{before:g}" == f"{after:g}":
+            raise ConfigError(f"{flag} {text}: two loads are both {after:g} to six digits; put them further apart")
     if len(values) > MOST:
         raise ConfigError(f"{flag} {text}: that is {len(values)} loads, and {MOST} is the most; use larger steps")
     return values

@@ -2,16 +2,20 @@
 
 Rules
 - Upwards in steps of `STEP` while the promises are kept, downwards while they are missed; then the middle of the
-  bracket on a log scale, until it is narrow, or a probe in it is too close to call and there is an estimate.
+  bracket on a log scale, until it is narrow, or a probe in it is too close to call and the estimate lies in it.
 - The bracket is the highest load that was kept below every missed one, and the lowest missed one above every kept one.
   A load missed below one that was kept counts for neither: one of the two was wrong, and it is probed again. Where the
   one that was kept was let pass leniently, it was that one; such a load is probed again once a missed one comes within
   a factor of `NEAR`.
 - From then on every probe is a confirmation: it is made at the estimate (`limit`), its records join the others, and the
-  estimate moves. The first that leaves the interval as narrow as was asked for is the last. Where one shows that no
-  load is kept yet, the search goes on downwards.
+  estimate moves. The first that keeps its promises, or was made at the answer, and leaves the interval as narrow as was
+  asked for is the last. Where one is missed, the search goes on below it.
 - The answer is the estimate, or the load of the last confirmation where that kept its promises and lies within
-  `SAME` of it. Where it did not keep them, the new estimate is the answer: lower than before.
+  `SAME` of it. Where it did not keep them, the new estimate is the answer: lower than before. It is never as high as a
+  load that was missed: where the estimate is, or where there is none, it is the highest load that kept its promises
+  below that, and the interval ends at the missed one.
+- Promises that are no share of requests have no estimate. A load where one of them is missed by its own value is too
+  high for the search; the interval goes from the highest load that is surely kept to the lowest that is surely missed.
 - At most `MOST` probes in all. Whoever runs them may say that there is no time for another one (None).
 """
 
@@ -46,7 +50,7 @@ class Tried:
     """One probe: its load, what it said, for each promise by its text the promised share and the blocks.
 
     `grew`: its number in flight grew without bound, so its blocks are of no steady state. `lenient`: it was kept only
-    as far as that was needed to go on.
+    as far as that was needed to go on. `figures`: whether the promises that are no share were kept by their own values.
     """
 
     value: float
@@ -54,12 +58,19 @@ class Tried:
     series: Mapping[str, tuple[float, Series]] = field(default_factory=dict)
     grew: bool = False
     lenient: bool = False
+    figures: bool = True
 
     @property
     def held(self) -> bool:
-        """Whether its own shares are at least the promised ones, whatever the test says."""
+        """Whether its own shares are at least the promised ones and its figures too, whatever the test says."""
         found = self.series.values()
-        return self.verdict != "missed" and all(one.shares.size > 0 and one.mean >= share for share, one in found)
+        shares = all(one.shares.size > 0 and one.mean >= share for share, one in found)
+        return self.verdict != "missed" and self.figures and shares
+
+    @property
+    def too_high(self) -> bool:
+        """Whether the search has to stay below it."""
+        return self.verdict == "missed" or not self.figures
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +93,8 @@ class Found:
     """The answer and its 95 % interval; `value` None: not even the lowest load keeps the promises.
 
     `estimate` is the answer before it is rounded. `at_least`: the highest allowed load keeps them. `confirmed`: whether
-    the confirmation kept them, None without one. `wide`: the interval is wider than was asked for.
+    the confirmation kept them, None without one. `wide`: the interval is wider than was asked for. `fitted`: the
+    estimate is that of `limit`, so that more of the same load tells more.
     """
 
     value: float | None
@@ -93,6 +105,7 @@ class Found:
     at_least: bool = False
     confirmed: bool | None = None
     wide: bool = True
+    fitted: bool = False
 
     @property
     def near(self) -> bool:
@@ -128,13 +141,11 @@ def search(
     last: Tried | None = None
     found = answer(tried, goal, last)
     while len(tried) < goal.most:
-        if bracket(tried)[0] is None:
-            confirmed = 0
         searching = not (confirmed or (found.near and hurry()))
         value = propose(tried, goal) if searching else None
         confirms = 0
         if value is None:
-            if found.estimate is None or (last is not None and (found.at_least or not found.wide)):
+            if found.estimate is None or _enough(found, last):
                 break
             confirmed = confirms = confirmed + 1
             value = _within(found.estimate, goal)
@@ -143,19 +154,30 @@ def search(
             break
         tried.append(one)
         last = one if confirms else None
+        if one.too_high or bracket(tried)[0] is None:
+            confirmed = 0
         found = answer(tried, goal, last)
         told(found)
     return found
 
 
+def _enough(found: Found, last: Tried | None) -> bool:
+    """Whether the last confirmation leaves nothing to ask: the interval is narrow and the answer is where it was made,
+    or another of the same load would tell no more.
+    """
+    if last is None or found.value is None:
+        return False
+    here = last.held or abs(last.value / found.value - 1) <= SAME
+    return found.at_least or (here and not found.wide) or (last.held and not found.fitted)
+
+
 def allotted(budget_s: float, left_s: float, confirms: int, latency_s: float = 0.0) -> float:
     """Seconds that a probe may take: a twentieth of the budget in the search, the rest in three confirmations.
 
-    No less than a verdict takes, with the latency of a request alone.
+    No less than a verdict takes, with the latency of a request alone, as long as there is so much left.
     """
-    if not confirms:
-        return min(left_s, max(SHORTEST_S, SHORTEST * latency_s, SEARCHING * budget_s))
-    return left_s / max(1, CONFIRMATIONS + 1 - confirms)
+    share_s = left_s / max(1, CONFIRMATIONS + 1 - confirms) if confirms else SEARCHING * budget_s
+    return min(left_s, max(SHORTEST_S, SHORTEST * latency_s, share_s))
 
 
 def propose(tried: Sequence[Tried], goal: Goal) -> float | None:
@@ -177,7 +199,8 @@ def propose(tried: Sequence[Tried], goal: Goal) -> float | None:
     if high / low <= 1 + goal.precision or (goal.whole and high - low <= 1):
         return None
     inside = [one for one in latest if low < one.value < high]
-    if inside and limit(tried) is not None:
+    fitted = limit(tried) if inside else None
+    if fitted is not None and low < fitted[1] < high:
         return None
     low = max([low, *(one.value for one in inside if one.held)])
     high = min([high, *(one.value for one in inside if not one.held and one.value > low)])
@@ -195,7 +218,7 @@ def bracket(tried: Sequence[Tried]) -> tuple[float | None, float | None]:
     its own share was held (was not).
     """
     latest = _latest(tried)
-    missed = [one.value for one in latest if one.verdict == "missed"]
+    missed = [one.value for one in latest if one.too_high]
     missed = missed or [one.value for one in latest if one.verdict == "close" and not one.held]
     sure = [one for one in latest if not (one.lenient and one.value >= min(missed, default=math.inf))]
     kept = [one.value for one in sure if one.verdict == "kept"] or [one.value for one in sure if one.held]
@@ -209,9 +232,9 @@ def _latest(tried: Sequence[Tried]) -> list[Tried]:
 
 
 def _within(value: float, goal: Goal) -> float:
-    """In bounds, and as it is written: whole, or with three digits."""
-    value = min(max(value, goal.low or 0.0), math.inf if goal.high is None else goal.high)
-    return float(max(1, round(value))) if goal.whole else float(f"{value:.{DIGITS}g}")
+    """As it is written, whole or with three digits, and in bounds."""
+    value = float(max(1, round(value))) if goal.whole else float(f"{value:.{DIGITS}g}")
+    return min(max(value, goal.low or 0.0), math.inf if goal.high is None else goal.high)
 
 
 def _fresh(value: float, tried: Sequence[Tried]) -> float | None:
@@ -229,25 +252,28 @@ def answer(tried: Sequence[Tried], goal: Goal, last: Tried | None) -> Found:
     latest = _latest(tried)
     if all(one.held for one in latest):
         top = max((one.value for one in tried), default=None)
-        reached = top is not None and top == goal.high
+        reached = top is not None and goal.high is not None and top >= goal.high
         return Found(top, top, None, whole, estimate=top, at_least=reached, confirmed=confirmed)
     below = math.inf if high is None else high
     kept = max((one.value for one in latest if one.held and one.value < below), default=None)
     if kept is None or (low is None and high is not None):
         return Found(None, None, high, whole)
+    missed = min((one.value for one in latest if one.verdict == "missed" and one.value > kept), default=math.inf)
     fitted = limit(tried)
-    if fitted is None:
-        value = kept
-        first, end = low or value, high or value
-    else:
+    estimated = fitted is not None and fitted[1] < below
+    if fitted is not None and estimated:
         first, value, end = fitted
-        value = min(max(value, low or 0.0), high or math.inf)
-        first, end = min(first, value), max(end, value)
+        value = max(value, low or 0.0)
+    else:
+        first, value, end = low or kept, kept, missed if missed < math.inf else high or kept
+    first, end = min(first, value), max(min(end, missed), value)
     said = float(max(1, math.floor(value + 1e-9))) if goal.whole else _within(value, goal)
     if last is not None and last.held and abs(last.value / value - 1) <= SAME:
         said = last.value
-    narrow = end / first <= 1 + goal.precision or (goal.whole and math.floor(end) - math.floor(first) <= 1)
-    return Found(said, first, end, whole, estimate=value, confirmed=confirmed, wide=not narrow)
+    if goal.whole:  # the highest whole load below the end
+        first, end = float(max(1, math.floor(min(first, said)))), max(said, math.ceil(end) - 1.0)
+    narrow = end / first <= 1 + goal.precision or (goal.whole and end - first <= 1)
+    return Found(said, first, end, whole, estimate=value, confirmed=confirmed, wide=not narrow, fitted=estimated)
 
 
 def limit(tried: Sequence[Tried]) -> tuple[float, float, float] | None:
@@ -281,27 +307,35 @@ def _crossing(tried: Sequence[Tried], text: str) -> tuple[float, float, float] |
     farthest = FARTHEST * min(missed, default=math.inf)
     near = [one for one in tried if not one.grew and text in one.series and one.value <= farthest]
     near = [one for one in near if one.series[text][1].shares.size >= SEGMENT]
-    if not near or all(one.series[text][1].mean == 1 for one in near):
+    if not near:
         return None
     share = near[0].series[text][0]
     parts = [_cut(one.series[text][1], share) for one in near]
-    sizes = [part.size for part in parts]
+    good = np.concatenate([means for means, _ in parts])
+    if (good == 1).all():
+        return None
+    sizes = [means.size for means, _ in parts]
     segments = Segments(
         np.repeat([math.log(one.value) for one in near], sizes),
-        np.concatenate(parts),
-        np.repeat([float(SEGMENT * one.series[text][1].size) for one in near], sizes),
+        good,
+        np.concatenate([weights for _, weights in parts]),
         np.repeat(np.arange(len(near)), sizes),
     )
     return _fit(segments, math.log(share / (1 - share)))
 
 
-def _cut(series: Series, share: float) -> Floats:
-    """Shares of good requests in segments. Far below the promised share the line is steeper than near it, so a probe
-    whose share is below 1 - 4 (1 - share) counts as one that has just that."""
-    parts = series.shares.size // SEGMENT
-    means: Floats = series.shares[: parts * SEGMENT].reshape(parts, SEGMENT).mean(axis=1)
+def _cut(series: Series, share: float) -> tuple[Floats, Floats]:
+    """Shares of good requests in segments, and their numbers of requests. Every block is in one of them: the last ones
+    of a run are those with the longest queue.
+
+    Far below the promised share the line is steeper than near it, so a probe whose share is below 1 - 4 (1 - share)
+    counts as one that has just that.
+    """
+    starts = np.linspace(0, series.shares.size, series.shares.size // SEGMENT + 1).astype(np.int64)
+    blocks = np.diff(starts)
+    means: Floats = np.add.reduceat(series.shares, starts[:-1]) / blocks
     floor = max(0.2, 1 - 4 * (1 - share))
-    return np.asarray(np.minimum(1.0, means + max(0.0, floor - series.mean)))
+    return np.minimum(1.0, means + max(0.0, floor - series.mean)), blocks * float(series.size)
 
 
 def _fit(segments: Segments, level: float) -> tuple[float, float, float]:

@@ -59,13 +59,28 @@ def _more(document: Mapping[str, Any]) -> list[str]:
     elif answer["confirmed"] is None:
         said.append("not confirmed by a run of its own")
     if answer["ci95"] is not None and answer["ci95"][1] is None:
-        said.append("no load was found that misses it" + (", up to the highest allowed" if answer["at_least"] else ""))
+        upto = "up to the highest allowed" if answer["highest_allowed"] else "before the search ended"
+        said.append(f"no load was found that misses it, {upto}")
     elif answer["wide"]:
         said.append(
             f"the interval is wider than the {100 * document['precision']:g} % that were asked for; a longer --budget "
             "makes it narrower"
         )
-    return said
+    return said + _of_the_client(document)
+
+
+def _of_the_client(document: Mapping[str, Any]) -> list[str]:
+    """Where the client itself was late at a load that bounds the answer."""
+    value, probes = document["answer"]["value"], document["probes"]
+    above = min((one["value"] for one in probes if one["verdict"] == "missed" and one["value"] > value), default=None)
+    late = [one for one in probes if one["client"] and (one["value"] == above or one["confirmation"])]
+    if not late:
+        return []
+    last = late[-1]
+    return [
+        f"at {_number(last['value'])} genbench itself was late ({last['client'][0]}): the limit may be the client's; "
+        "give it a core of its own (taskset)"
+    ]
 
 
 def load(by: str, value: float) -> str:

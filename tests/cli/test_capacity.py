@@ -25,6 +25,10 @@ SLO = ("--slo", "ttft.p95<500ms")
         ((*SLO, "--low", "0"), "--low 0: must be a number above 0"),
         ((*SLO, "--high", "many"), "--high many: must be a number above 0"),
         ((*SLO, "--high", "1.5", "--by", "concurrency"), "--high 1.5: must be a whole number from 1 on"),
+        (("--slo", "ttft.p95>1s"), "--slo ttft.p95>1s asks for a slow server, and every high load keeps it"),
+        (("--slo", "error_rate<0%"), "--slo error_rate<0% can never be kept"),
+        ((*SLO, "--by", "concurrency", "-c", "7"), "--concurrency 7: --by concurrency sets it itself"),
+        ((*SLO, "--low", "1e12"), "--low 1e12: must be a number above 0, up to 1,000,000"),
         ((*SLO, "--low", "8", "--high", "4"), "--low 8 is not below --high 4; exchange them"),
         ((*SLO, "--precision", "0"), "--precision 0: must be a share above 0 % and below 100 %, like 5%"),
         ((*SLO, "--budget", "soon"), "--budget soon: must be a time like 30, 500ms or 15m"),
@@ -35,7 +39,7 @@ SLO = ("--slo", "ttft.p95<500ms")
         ((*SLO, "-n", "5"), "--request-count 5: capacity sets load and length"),
         ((*SLO, "--ramp", "1:5:10s"), "--ramp 1:5:10s: capacity sets load and length"),
         ((*SLO, "--goodput", "ttft:400"), "--goodput and --slo ttft.p95<500ms both say what a request has to keep"),
-        (("--goodput", "ttft"), "--goodput ttft: 'ttft' has no bound; write it like ttft:500 tpot:50"),
+        (("--goodput", "ttft"), "--goodput ttft: 'ttft' has no bound above 0; write it like ttft:500 tpot:50"),
         (("--goodput", "tpt:5"), "--goodput tpt:5: unknown metric 'tpt'; use one of tpot, "),
         (("--goodput", " "), "--goodput is empty"),
         (("--goodput", "ttft:5", "--attainment", "100"), "--attainment 100: must be a share above 0 % and below 100 %"),
@@ -83,12 +87,13 @@ def entry(value: float, verdict: str, p95: float, *, confirmation: bool = False,
     rule = {"rule": "ttft.p95<500ms", "value": p95, "passed": p95 < 500, "attainment_pct": 96.0}
     return {
         "value": value, "verdict": verdict, "confirmation": confirmation, "why": "", "saturated": "", "seconds": 20.0,
-        "outcomes": {"ok": 900, "truncated": 2}, "slo": [rule],
+        "outcomes": {"ok": 900, "truncated": 2}, "slo": [rule], "client": [],
     } | other  # fmt: skip
 
 
 def document(*probes: dict[str, Any], **other: Any) -> dict[str, Any]:
-    answer = {"value": 42.31, "ci95": [40.88, 44.04], "at_least": False, "confirmed": True, "wide": False}
+    answer = {"value": 42.31, "ci95": [40.88, 44.04], "at_least": False, "highest_allowed": False, "confirmed": True,
+              "wide": False}  # fmt: skip
     return {
         "by": "request_rate", "slo": ["ttft.p95<500ms"], "hopeless": "", "notes": [], "precision": 0.05,
         "answer": answer | other.pop("answer", {}), "probes": list(probes),
@@ -114,9 +119,18 @@ def test_other_answers_in_one_line() -> None:
     )
     failing = entry(45.0, "missed", 480)  # in the latencies of what succeeded nothing is to be seen
     assert verdicts.first(document(failing)).endswith("; at 45 it was kept by 96 % of the requests")
-    least = document(entry(30, "kept", 420), answer={"value": 30.0, "ci95": [30.0, None], "at_least": True})
+    least = document(entry(30, "kept", 420), answer={
+        "value": 30.0, "ci95": [30.0, None], "at_least": True, "highest_allowed": True,
+    })  # fmt: skip
     assert verdicts.first(least) == "holds at least 30 req/s with TTFT p95 < 500 ms"
     assert "no load was found that misses it, up to the highest allowed" in verdicts.sentences(least)
+    least["answer"]["highest_allowed"] = False
+    assert "no load was found that misses it, before the search ended" in verdicts.sentences(least)
+    late = document(entry(40, "kept", 420), entry(45, "missed", 612, client=["the client used 99 % of a core"]))
+    assert verdicts.sentences(late)[1] == (
+        "at 45 genbench itself was late (the client used 99 % of a core): the limit may be the client's; give it a "
+        "core of its own (taskset)"
+    )
 
 
 def test_several_promises() -> None:

@@ -196,6 +196,8 @@ def test_what_follows_from_goodput_holds_where_it_holds() -> None:
         ({"goodput": ""}, "--goodput is empty"),
         ({"goodput": "ttft"}, "'ttft' has no bound"),
         ({"goodput": "ttft:x"}, "'ttft:x' has no bound"),
+        ({"goodput": "ttft:nan"}, "'ttft:nan' has no bound above 0"),
+        ({"goodput": "ttft:-5"}, "'ttft:-5' has no bound above 0"),
         ({"goodput": "itl:50"}, "unknown metric 'itl'"),  # pooled: no value per request
         ({"goodput": "ttft:5", "attainment": "0"}, "--attainment 0"),
         ({"goodput": "ttft:5", "attainment": "100%"}, "--attainment 100"),

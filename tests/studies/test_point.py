@@ -234,6 +234,8 @@ vllm:num_requests_waiting_by_reason{engine="0"} 7.0
         ('sglang:num_running_reqs{tp_rank="0"} 1\nsglang:num_queue_reqs 4 1700000000\n', 5),
         ("tgi_queue_size 0\ntgi_batch_current_size 0\n", 0),
         ("process_cpu_seconds_total 5\n", None),
+        ("tgi_queue_size\ntgi_queue_size abc\n", None),  # no number says nothing
+        ("tgi_queue_size abc\ntgi_batch_current_size 3\n", 3),
         ("", None),
     ],
 )

@@ -78,7 +78,8 @@ def test_two_hundred_is_the_most() -> None:
         ("1:32:+0.5", "0.5 is no whole number"),
         ("1:32:x", "'x' is no number"),
         ("1:201:+1", "that is 201 loads, and 200 is the most"),
-        ("1:1e9:+1", "and 200 is the most"),
+        ("1:1e6:+1", "and 200 is the most"),
+        ("1:1e9:x10", "1e9 is more than one machine can send"),
         ("1:1000:x1.0000001", "and 200 is the most"),
     ],
 )
@@ -88,3 +89,8 @@ def test_anything_else_is_one_sentence(text: str, says: str) -> None:
     assert says in str(error.value)
     assert str(error.value).startswith("--concurrency")
     assert "\n" not in str(error.value)
+
+
+def test_loads_that_share_a_name_are_refused() -> None:
+    with pytest.raises(ConfigError, match="two loads are both 5 to six digits; put them further apart"):
+        ranges.parse("--request-rate", "5.0000001,5.0000002", whole=False)
