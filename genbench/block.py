@@ -14,6 +14,7 @@ from genbench import loads
 from genbench.metrics.definitions import METRICS, by_key
 from genbench.metrics.summary import LIMITED, Run
 from genbench.metrics.verdict import INVALID
+from genbench.telemetry import words
 from genbench.types import Distribution, Finding, SloResult, Summary
 
 COLUMNS = ("avg", "min", "max", "p99", "p95", "p90", "p75", "p50", "count")
@@ -65,7 +66,8 @@ class Block:
 
     `metrics` has one row per metric (label, then one cell per column of `columns`), `run` label, value and 95 %
     interval (or ""), `outcomes` name, count and example, `slos` whether it held and the sentence, `findings` why the
-    verdict is what it is, each with the next step. `targets` has one row per server where there are several.
+    verdict is what it is, each with the next step. `targets` has one row per server where there are several. `about`
+    is what the user said of the run: its hardware, its metadata; `server` what the server said of itself, in lines.
     """
 
     title: str
@@ -80,6 +82,8 @@ class Block:
     slos: tuple[tuple[bool, str], ...]
     notes: tuple[str, ...]
     legend: str
+    about: tuple[str, ...] = ()
+    server: tuple[str, ...] = ()
 
 
 def number(value: float | None, unit: str = "") -> str:
@@ -109,6 +113,7 @@ def block(run: Run, width: int) -> Block:
         rows = [row[: place + 1] + row[place + 2 :] for row in rows]
     marked = any(FEW_MARK in cell for row in rows for cell in row[1:])
     title, subtitle = _titles(run)
+    said, load = about(run.header), _part(_part(run.header, "config"), "load")
     return Block(
         title=title,
         subtitle=subtitle,
@@ -122,14 +127,17 @@ def block(run: Run, width: int) -> Block:
         ),
         targets=_targets(summary),
         slos=tuple((result.passed, _slo_line(result)) for result in summary.slo),
-        notes=(*_rate_lines(summary, _part(_part(run.header, "config"), "load")), *summary.notes),
+        notes=(*_rate_lines(summary, load), *summary.notes, *(run.server.notes if run.server is not None else ())),
         legend=LEGEND if marked else "",
+        about=tuple(f"{name}: {text}" for name, text in said.items()),
+        server=words.lines(run.server, number) if run.server is not None else (),
     )
 
 
 def plain(shown: Block, width: int) -> str:
     """The block as ASCII text of at most `width` columns, with a final newline."""
     lines = _wrapped(shown.title, width) + _wrapped(shown.subtitle, width)
+    lines += [line for text in shown.about for line in _wrapped(text, width, "  ")]
     lines += [
         f"verdict {shown.verdict}",
         *(line for text in shown.findings for line in _wrapped(f"- {text}", width, "  ")),
@@ -142,6 +150,8 @@ def plain(shown: Block, width: int) -> str:
         full = _aligned(shown.run)
         fits = max(map(len, full)) <= width
         lines += ["", *(full if fits else _aligned([row[:2] for row in shown.run]))]
+    if shown.server:
+        lines += ["", *(line for text in shown.server for line in _wrapped(text, width, "  "))]
     if shown.outcomes:
         wide = max(len(name) for name, _, _ in shown.outcomes)
         counts = max(len(count) for _, count, _ in shown.outcomes)
@@ -285,6 +295,22 @@ def _titles(run: Run) -> tuple[str, str]:
     if stamps:
         counted.append(f"times by {stamps}")
     return "  ".join(word for word in words if word), ", ".join(counted)
+
+
+def about(header: Mapping[str, Any]) -> dict[str, str]:
+    """What the user said of the run, by name: the hardware in one line, the metadata in another; nothing: left out."""
+    known, notes = _part(header, "hardware"), _part(header, "metadata")
+    kind, count = known.get("gpu"), known.get("gpu_count")
+    many = f"{count} x {kind or 'GPU'}" if count else str(kind or "")
+    memory, price = known.get("gpu_memory_gb"), known.get("price_per_hour")
+    words = [str(known.get("instance") or ""), many, f"{memory:g} GB each" if isinstance(memory, int | float) else ""]
+    words.append(f"tensor parallel {known['tensor_parallel']}" if known.get("tensor_parallel") else "")
+    words.append(f"${price:g} per hour" if isinstance(price, int | float) else "")
+    said = {
+        "hardware": ", ".join(word for word in words if word),
+        "metadata": ", ".join(f"{key}={value}" for key, value in notes.items()),
+    }
+    return {name: text for name, text in said.items() if text}
 
 
 def _part(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:

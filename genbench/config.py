@@ -136,6 +136,8 @@ def _with(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
 def convert(field: Field, value: Any) -> Any:
     """One value as its field's type, checked against its bounds. Raises ConfigError."""
     if field.multiple:
+        if isinstance(value, Mapping) and field.name == "metadata":  # in a profile it may be a block
+            value = [f"{key}={one}" for key, one in value.items()]
         items = value if isinstance(value, list | tuple) else [value]
         return tuple(str(convert_one(field, item)) for item in items)
     return convert_one(field, value)
@@ -195,8 +197,9 @@ def _seconds(field: Field, value: Any) -> float:
 
 
 def profile_names() -> list[str]:
-    """The profiles that come with genbench."""
-    return sorted(path.name.removesuffix(".yaml") for path in _profiles().iterdir() if path.name.endswith(".yaml"))
+    """The profiles that come with genbench; hardware.yaml beside them holds no options."""
+    names = (path.name for path in _profiles().iterdir())
+    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml") and name != "hardware.yaml")
 
 
 def profile_text(name: str) -> str:
@@ -254,7 +257,15 @@ def public_urls(urls: Sequence[str]) -> list[str]:
     return [public_url(url) for url in urls]
 
 
-PUBLIC: Mapping[str, Any] = {"url": public_urls, "endpoint": public_url, "extra": public_extra}
+def public_metadata(items: Sequence[str]) -> list[str]:
+    """Notes of the user's own, without values whose name sounds like a secret, without passwords in addresses."""
+    return [public_url(item) for item in public_extra(items)]
+
+
+PUBLIC: Mapping[str, Any] = {
+    "url": public_urls, "endpoint": public_url, "extra": public_extra, "metadata": public_metadata,
+    "server_metrics": public_urls, "gpu_telemetry": public_urls, "prometheus": public_urls,
+}  # fmt: skip
 
 
 def public(config: RunConfig) -> dict[str, Any]:

@@ -41,6 +41,7 @@ class Opt:
     front: bool = False
     secret: bool = False
     negative: str = ""  # the flag that sets a bool to false
+    bare: str = ""  # what the flag means without a value, where it may stand alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -416,10 +417,62 @@ class Output:
         bool,
         Opt("draw the figures and write report.html", negative="--no-plots", habits=("--generate-plots",)),
     ] = True
+    export: Annotated[
+        tuple[str, ...],
+        Opt(
+            "write another tool's files, too: vllm, aiperf, genai-perf, guidellm, or a .py of yours; repeatable",
+            metavar="NAME",
+        ),
+    ] = ()
     json: Annotated[bool, Opt("print the summary as JSON and nothing else", front=True)] = False
     strict: Annotated[bool, Opt("exit with 4 when the run's verdict is INVALID", front=True)] = False
     quiet: Annotated[bool, Opt("no progress line", aliases=("-q",))] = False
     yes: Annotated[bool, Opt("send a large load to a public address without asking", aliases=("-y",))] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What the run is of, in the user's words: nothing of it is asked of the server, all of it goes with the run."""
+
+    metadata: Annotated[
+        tuple[str, ...], Opt("a note that goes with the run, like team=search; repeatable", metavar="KEY=VALUE")
+    ] = ()
+    instance: Annotated[
+        str | None, Opt("what the server runs on, like g5.12xlarge (see docs/cost.md)", metavar="NAME")
+    ] = None
+    gpu: Annotated[str | None, Opt("its kind of GPU, like A10G or H100-80", metavar="NAME")] = None
+    gpu_count: Annotated[int | None, Opt("its GPUs that the model uses", metavar="N", at_least=1)] = None
+    gpu_memory_gb: Annotated[
+        float | None, Opt("memory of each GPU, in GB", flag="--gpu-memory", metavar="GB", above=0)
+    ] = None
+    tensor_parallel: Annotated[int | None, Opt("GPUs that the model is split over", metavar="N", at_least=1)] = None
+    price_per_hour: Annotated[
+        float | None, Opt("what it costs, in dollars per hour, for genbench cost", metavar="DOLLARS", above=0)
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telemetry:
+    """What the server and its GPUs say of themselves while the load runs; see docs/telemetry.md."""
+
+    server_metrics: Annotated[
+        tuple[str, ...],
+        Opt(
+            "the server's own metrics (vLLM, SGLang, TGI, TensorRT-LLM, Triton, NIM, ...); alone: they have to be there; "
+            "repeatable",
+            metavar="[URL|off]",
+            default="<url>/metrics of each server, where it answers",
+            bare="on",
+        ),
+    ] = ()
+    gpu_telemetry: Annotated[
+        tuple[str, ...],
+        Opt("a DCGM exporter, like http://localhost:9400; repeatable", metavar="URL"),
+    ] = ()
+    prometheus: Annotated[
+        tuple[str, ...],
+        Opt('a Prometheus server to ask for both after the run; ?match=job="vllm" chooses; repeatable', metavar="URL"),
+    ] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -431,6 +484,8 @@ class RunConfig:
     load: Load = field(default_factory=Load)
     limits: Limits = field(default_factory=Limits)
     output: Output = field(default_factory=Output)
+    about: About = field(default_factory=About)
+    telemetry: Telemetry = field(default_factory=Telemetry)
     slo: Annotated[
         tuple[str, ...],
         Opt(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from genbench import lengths, sources
-from genbench.config import Given
+from genbench.config import Given, public_metadata
 from genbench.errors import ConfigError
 from genbench.options import Limits, Load, RunConfig, Target, Workload
 from genbench.plan import rates
@@ -48,6 +48,7 @@ def resolve(given: Given) -> tuple[RunConfig, str]:
     config, named = given.config, given.named
     target = _target(config.target)
     _limits(config.limits, target)
+    _metadata(config.about.metadata)
     load, ends = _load(config.load)
     # what a plan in a file was made from has been looked at then
     workload = config.workload if config.workload.plan else _workload(config.workload, named, target)
@@ -78,6 +79,15 @@ def _limits(limits: Limits, target: Target) -> None:
         raise ConfigError("--timeout-first-token needs a stream; use --timeout-total")
     if limits.stop_after_errors is not None:
         error_limit(limits.stop_after_errors)
+
+
+def _metadata(items: tuple[str, ...]) -> None:
+    names = [item.partition("=")[0].strip() for item in items]
+    for name, item in zip(names, items, strict=True):
+        if not name or "=" not in item:
+            raise ConfigError(f"--metadata {public_metadata([item])[0]}: write it like team=search")
+        if names.count(name) > 1:
+            raise ConfigError(f"--metadata {name} is given twice; give each name once")
 
 
 def error_limit(text: str) -> tuple[int | None, float | None]:

@@ -158,7 +158,7 @@ def block_bootstrap(
     blocks = min(MAX_BLOCKS, units // length)
     if blocks < MIN_BLOCKS:
         return {}
-    draws = _draws(blocks, seed)
+    draws = block_draws(blocks, seed)
     block = unit * blocks // units
     heavy = values if weights is None else values * weights
     weight_sums = draws @ np.bincount(block, weights=weights, minlength=blocks).astype(np.float64)
@@ -168,15 +168,15 @@ def block_bootstrap(
     if names:
         order = np.argsort(values) if order is None else order
         percents = np.array([PERCENTILES[name] for name in names])
-        table = _replicate_percentiles(values, weights, block, draws[kept], percents, order)
+        table = replicate_percentiles(values, weights, block, draws[kept], percents, order)
         found |= {name: _middle(table[:, i]) for i, name in enumerate(names)}
     return found
 
 
-def _draws(blocks: int, seed: int) -> Floats:
-    """How often each replicate takes each block, float64[REPLICATES, blocks]."""
+def block_draws(blocks: int, seed: int, replicates: int = REPLICATES) -> Floats:
+    """How often each replicate takes each block, float64[replicates, blocks]."""
     generator = np.random.default_rng(seed)
-    return generator.multinomial(blocks, np.full(blocks, 1 / blocks), size=REPLICATES).astype(np.float64)
+    return generator.multinomial(blocks, np.full(blocks, 1 / blocks), size=replicates).astype(np.float64)
 
 
 def _middle(replicates: Floats) -> tuple[float, float]:
@@ -184,17 +184,20 @@ def _middle(replicates: Floats) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _replicate_percentiles(
+def replicate_percentiles(
     values: Floats, weights: Floats | None, block: Ints, draws: Floats, percents: Floats, order: Ints
 ) -> Floats:
-    """Percentiles of each replicate, float64[len(draws), len(percents)]."""
+    """Percentiles of each replicate, float64[len(draws), len(percents)].
+
+    `block[k]` is the block of value k, `draws[r, j]` how often replicate r takes block j, `order` is argsort(values).
+    """
     n = values.size
     bins = min(n, BINS)
     bin_of = np.empty(n, dtype=np.int64)
     bin_of[order] = np.arange(n) * bins // n
     start = -(-np.arange(bins + 1) * n // bins)  # first sorted position of each bin: the smallest i with i*bins//n == b
     cells = np.bincount(block * bins + bin_of, weights=weights, minlength=draws.shape[1] * bins)
-    totals = np.cumsum(draws @ cells.reshape(-1, bins).astype(np.float64), axis=1)
+    totals = draws @ np.cumsum(cells.reshape(-1, bins).astype(np.float64), axis=1)
     ordered = values[order]
     out = np.empty((draws.shape[0], percents.size))
     rows = np.arange(draws.shape[0])
@@ -236,7 +239,7 @@ def rate_interval(
     edges = start_ns + span * np.arange(1, blocks) / blocks
     done = [float(np.dot(np.clip((edge - from_ns) / took, 0, 1), amounts)) for edge in edges]
     each = np.diff(np.concatenate(([0.0], done, [float(amounts.sum())])))
-    low, high = _middle(_draws(blocks, seed) @ each)
+    low, high = _middle(block_draws(blocks, seed) @ each)
     return low / span * 1e9, high / span * 1e9
 
 

@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -111,27 +111,56 @@ def test_library(fast: Simulator, tmp_path: Path) -> None:
     assert "ttft.p95<500ms kept" in done.stdout
 
 
-def gate() -> str:
-    """The one genbench line of the workflow."""
+def gate() -> tuple[str, str]:
+    """The two genbench lines of the workflow: the run and the comparison."""
     workflow = yaml.safe_load((EXAMPLES / "ci-gate.yaml").read_text())
     job = workflow["jobs"]["gate"]
     assert job["env"]["URL"] == resolve.LOCAL_DEFAULT
-    (line,) = [step["run"] for step in job["steps"] if step.get("run", "").startswith("genbench ")]
-    return str(line)
+    measure, compare = [step["run"] for step in job["steps"] if step.get("run", "").startswith("genbench ")]
+    return f"{measure} {shlex.join(ENOUGH)}", f"{compare} --no-plots"
+
+
+ENOUGH = ("--isl", "20", "--osl", "4", "--request-rate", "60", "--request-count", "100", "--quiet", "--no-plots")
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Simulator]:
+    """The engine that the baseline is of; slow enough that a busy machine is not what decides."""
+    served = Simulator("--ttft", "100ms", "--itl", "20ms")
+    try:
+        yield served
+    finally:
+        served.stop()
+
+
+@pytest.fixture(scope="module")
+def job(engine: Simulator, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of the job, with a baseline as the workflow's head says it is made."""
+    folder = tmp_path_factory.mktemp("baseline")
+    environment = {"URL": engine.url, "BASELINE": str(folder / "baseline.json")}
+    said = next(line for line in (EXAMPLES / "ci-gate.yaml").read_text().splitlines() if "--save-baseline" in line)
+    save = said.removeprefix("#").strip().replace("ci/genbench-baseline.json", '"$BASELINE"')
+    done = call(["bash", "-c", f"{gate()[0]} && {save} --force"], folder, environment)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return environment
 
 
 @pytest.mark.parametrize(
     ("options", "code"),
-    [(("--ttft", "2ms"), 0), (("--ttft", "510ms"), 1), (("--fault", "cut:1", "--fault-share", "0.5"), 1)],
+    [((), 0), (("--ttft", "200ms", "--itl", "20ms"), 1), (("--fault", "cut:1", "--fault-share", "0.5"), 1)],
     ids=["good", "slow", "broken"],
 )
-def test_the_gate(options: tuple[str, ...], code: int, start_simulator: Start, tmp_path: Path) -> None:
-    url = start_simulator("--itl", "1ms", *options).url
-    small = f"{gate()} --request-rate 20 {shlex.join(SMALL)}"
-    done = call(["bash", "-c", small], tmp_path, {"URL": url})
+def test_the_gate(
+    options: tuple[str, ...], code: int, job: dict[str, str], start_simulator: Start, tmp_path: Path
+) -> None:
+    here = {**job, "URL": start_simulator(*options).url} if options else job
+    measure, compare = gate()
+    done = call(["bash", "-c", f"{measure} && {compare} --force"], tmp_path, here)
     assert done.returncode == code, done.stderr + done.stdout
-    assert (tmp_path / "artifacts" / "gate" / "summary.md").is_file()
     assert ("FAIL" in done.stdout) == (code == 1)
+    if "--ttft" in options:
+        assert "FAIL  ttft.p95 worse 10%: worse by " in done.stdout
+        assert (tmp_path / "artifacts" / "compare" / "compare.md").read_text().startswith("### genbench compare")
 
 
 def test_the_kubernetes_job(fast: Simulator, tmp_path: Path) -> None:

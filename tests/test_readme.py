@@ -57,7 +57,7 @@ def known_flags() -> set[str]:
     """All that is shown on some help page."""
     shown = {field.flag for field in config.options()} | {field.opt.negative for field in config.options()}
     shown |= {"--config", "--help-all", "--help", "--version"}
-    for name in ("report", "sweep", "capacity"):
+    for name in ("report", "sweep", "capacity", "compare", "run-ab", "cost", "size"):
         command = app.get_command(click.Context(app), name)
         assert command is not None
         shown |= {flag for option in command.params for flag in option.opts}
@@ -85,6 +85,7 @@ def test_the_commands_are_found() -> None:
     assert len(commands(README)) > 15
     assert {line.split()[1] for line in commands(README)} == {
         "profile", "plan", "dataset", "report", "list", "simulate", "calibrate", "sweep", "capacity", "import",
+        "compare", "run-ab", "cost", "size",
     }  # fmt: skip
 
 

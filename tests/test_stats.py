@@ -155,7 +155,7 @@ def test_bootstrap_bins_agree_with_sorting() -> None:
     order = np.argsort(values)
     block = np.arange(20_000) * 10 // 20_000
     percents = np.array([50.0, 99.0, 99.9])
-    found = stats._replicate_percentiles(values, None, block, np.ones((1, 10)), percents, order)[0]
+    found = stats.replicate_percentiles(values, None, block, np.ones((1, 10)), percents, order)[0]
     assert found.tolist() == pytest.approx(np.percentile(values, percents).tolist(), rel=2e-3)
 
 

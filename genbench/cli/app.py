@@ -18,6 +18,10 @@ COMMANDS = {
     "profile": "measure a server, or the embedded engine when no server is named",
     "sweep": "measure one load after the other: the curve, where it bends, what it promises",
     "capacity": "find the highest load that keeps a promise, with its interval",
+    "run-ab": "measure two servers in turns and say whether they differ",
+    "compare": "say whether runs differ: with intervals, p-values, what is unfair, and rules for CI",
+    "cost": "say what a million tokens cost: of figures, of runs, of every load of a sweep",
+    "size": "say how many instances, GPUs and servers a load needs, and what binds",
     "plan": "write what a run would send, byte for byte, to send it to several servers",
     "dataset": "show what a data set holds, sending nothing",
     "report": "rebuild every number and file of a run from its records",
@@ -47,7 +51,7 @@ class Commands(click.Group):
             near = difflib.get_close_matches(cmd_name, COMMANDS, 1)
             hint = f"did you mean {near[0]}" if near else f"use {', '.join(COMMANDS)}"
             raise click.UsageError(f"there is no command {cmd_name}; {hint}")
-        module = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        module = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name.replace("-", "_")
         command: click.Command = importlib.import_module(f"genbench.cli.{module}").command
         return command
 

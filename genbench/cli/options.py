@@ -18,6 +18,8 @@ SECTIONS = {
     "load": "How hard and how long",
     "limits": "Limits",
     "output": "Output",
+    "about": "What the run is of",
+    "telemetry": "The server's side",
     "": "Judging and repeating",
 }
 
@@ -32,7 +34,8 @@ class FieldOption(click.Option):
         if field.kind is bool:
             super().__init__([field.name, *names], is_flag=True, flag_value="true", default=UNSET, type=str)
         else:
-            super().__init__([field.name, *names], multiple=field.multiple, default=UNSET, type=str)
+            alone = {"is_flag": False, "flag_value": opt.bare} if opt.bare else {}
+            super().__init__([field.name, *names], multiple=field.multiple, default=UNSET, type=str, **alone)
 
 
 class Negative(click.Option):

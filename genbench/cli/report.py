@@ -57,8 +57,11 @@ def command(
     Several runs give one report.html and one set of figures, with a series for each run. The folder of a sweep is
     rebuilt as a whole: its points, its table, its figures.
     """
-    from genbench.studies import importing, report, sweep_files
+    from genbench.studies import importing, report, run_ab_files, sweep_files
 
+    both = next((folder for folder in runs if run_ab_files.is_one(folder)), None)
+    if both is not None:
+        raise ConfigError(f"{both} is an A/B; its files are made anew with genbench compare {both} --out {both}")
     sweeps = [folder for folder in runs if (folder / sweep_files.NAME).is_file()]
     if sweeps:
         if len(runs) > 1 or dialect or out:

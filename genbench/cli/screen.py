@@ -93,7 +93,7 @@ def show(run: "Run", *, as_json: bool) -> None:
         if as_json:
             from genbench.exporters import json
 
-            sys.stdout.write(json.text(run.summary).decode())
+            sys.stdout.write(json.text(run.summary, run.header, run.server).decode())
         else:
             _block(run)
         sys.stdout.flush()
@@ -165,7 +165,8 @@ def coloured(shown: "Block", console: "Console") -> None:
 
     console.print()
     console.print(Text(shown.title, style="bold"))
-    console.print(Text(shown.subtitle, style="dim"))
+    for line in (shown.subtitle, *shown.about):
+        console.print(Text(line, style="dim"))
     console.print(Text("verdict"), Text(shown.verdict, style=COLOURS[shown.verdict]))
     for finding in shown.findings:
         console.print(Text(f"- {finding}", style="yellow"))
@@ -188,6 +189,10 @@ def coloured(shown: "Block", console: "Console") -> None:
             grid.add_row(*map(Text, cells))
         console.print()
         console.print(grid)
+    if shown.server:
+        console.print()
+    for line in shown.server:
+        console.print(Text(line))
     for rows in (shown.run, shown.outcomes):
         if rows:
             grid = Table(box=None, pad_edge=False, show_header=False, padding=(0, 1))

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from genbench import registry
 from genbench.curves._source import Curve, curves, joined, read
 from genbench.plots import _draw
-from genbench.plots._draw import FOLDER, Failed, image, lines, missing, replaced
+from genbench.plots._draw import FOLDER, Failed, missing
 from genbench.plots._figure import Nothing, Table
 from genbench.plots._look import LIGHT, Look
 
@@ -60,52 +60,20 @@ def tables(
         except Nothing as why:
             found[name] = why
         except Exception as error:  # one figure's fault costs none of the others
-            found[name] = Failed(_failure(error))
+            found[name] = _draw.failure(error)
     return found
-
-
-def _failure(error: Exception) -> str:
-    return f"this figure failed ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
 
 
 def spec(name: str, table: Table, look: Look) -> dict[str, Any]:
     """The Vega-Lite specification of a figure, title, note and look included."""
-    from altair.utils.schemapi import debug_mode
-
-    module = figure(name)
-    with debug_mode(False):  # altair's check of each part it makes takes half of the time
-        made: dict[str, Any] = module.chart(table, look).to_dict(validate=False)
-    made["title"] = {"text": module.TITLE, **({"subtitle": lines(table.note)} if table.note else {})}
-    made["config"] = look.config()
-    return made
+    return _draw.specification(figure(name), table, look)
 
 
 def write(
     found: MutableMapping[str, Table | Nothing], folder: Path, kinds: Sequence[str] = ("png",), look: Look = LIGHT
 ) -> list[Path]:
-    """Write each figure's CSV and images into `folder`; what has nothing to draw has no file there, no old one either.
-
-    A figure that cannot be drawn keeps its CSV and becomes a `Failed` in `found`. Raises OSError.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    drawable = not missing()
-    for name, table in list(found.items()):
-        if isinstance(table, Nothing):
-            for kind in ("csv", "png", "svg"):
-                (folder / f"{name}.{kind}").unlink(missing_ok=True)
-            continue
-        written.append(_draw._save(table, folder / f"{name}.csv"))
-        if not drawable:
-            continue
-        try:
-            made = spec(name, table, look)
-            images = [(kind, image(made, kind)) for kind in kinds]
-        except Exception as error:
-            found[name] = Failed(_failure(error))
-            continue
-        written += [replaced(folder / f"{name}.{kind}", data) for kind, data in images]
-    return written
+    """Write each figure's CSV and images into `folder`, as those of runs are."""
+    return _draw.write(found, folder, spec, kinds, look)
 
 
 def draw(folder: Path, kinds: Sequence[str] = ("png",), look: Look = LIGHT) -> str:

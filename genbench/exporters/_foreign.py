@@ -61,6 +61,12 @@ class Told:
         return load_of(self.run)
 
     @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What the user said of the run, by key."""
+        found = self.run.header.get("metadata")
+        return found if isinstance(found, Mapping) else {}
+
+    @property
     def embeddings(self) -> bool:
         """Whether the run asked for embeddings."""
         return is_embeddings(self.run)

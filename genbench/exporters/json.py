@@ -1,5 +1,6 @@
 """summary.json: every number of the run with its count, interval and method."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,17 @@ import orjson
 
 from genbench.metrics.definitions import by_key
 from genbench.metrics.summary import Run
+from genbench.telemetry.figures import Server
 from genbench.types import Distribution, SloResult, Summary
 
 SCHEMA = 1
 
 
-def as_dict(summary: Summary) -> dict[str, Any]:
-    """The summary as plain data, in the layout of docs/metrics.md."""
+ABOUT = ("hardware", "metadata")  # of the header: what the user said of the run
+
+
+def as_dict(summary: Summary, header: Mapping[str, Any] | None = None, server: Server | None = None) -> dict[str, Any]:
+    """The summary as plain data, in the layout of docs/metrics.md, with what the header says the run is of."""
     run = {}
     for key, figure in summary.run.items():
         run[key] = {"unit": figure.unit, "value": figure.value}
@@ -35,18 +40,20 @@ def as_dict(summary: Summary) -> dict[str, Any]:
         "simulated": summary.simulated,
         "interrupted": summary.interrupted,
         "warmup_requests": summary.warmup_requests,
+        **{name: header[name] for name in ABOUT if header and header.get(name)},
+        **({"server": server.as_dict()} if server is not None else {}),
     }
 
 
-def text(summary: Summary) -> bytes:
+def text(summary: Summary, header: Mapping[str, Any] | None = None, server: Server | None = None) -> bytes:
     """The content of `summary.json`, indented, with a final newline."""
-    return orjson.dumps(as_dict(summary), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps(as_dict(summary, header, server), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def write(run: Run, out: Path) -> list[Path]:
     """Write `summary.json` into the folder `out`."""
     path = out / "summary.json"
-    path.write_bytes(text(run.summary))
+    path.write_bytes(text(run.summary, run.header, run.server))
     return [path]
 
 

@@ -47,6 +47,7 @@ def write(run: Run, out: Path) -> list[Path]:
 def _setup(said: Told) -> dict[str, Any]:
     rate, backend = said.load.get("request_rate"), BACKENDS.get(said.kind, said.kind)
     return {
+        **said.metadata,  # where vllm bench serve --metadata puts its own; the keys below win
         "date": said.began("%Y%m%d-%H%M%S"),
         "endpoint_type": backend,
         "backend": backend,

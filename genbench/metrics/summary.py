@@ -28,6 +28,7 @@ from genbench.metrics.definitions import (
 from genbench.metrics.notes import of_the_end
 from genbench.records import Bools, Ints, RecordTable
 from genbench.stats import Floats
+from genbench.telemetry.figures import Server
 from genbench.types import NOT_FAILED, Distribution, Outcome, Phase, RunValue, Slo, Summary, TargetFigures
 
 TOO_MANY_REQUESTS = 429
@@ -43,6 +44,7 @@ class Run:
     table: RecordTable
     summary: Summary
     folder: Path | None = None
+    server: Server | None = None  # what its servers and GPUs said of themselves
 
 
 def summarise(table: RecordTable, header: Mapping[str, Any], slos: Sequence[Slo] = ()) -> Summary:

@@ -6,9 +6,9 @@ Where those two are not installed (they have no wheel for every platform) the CS
 import csv
 import os
 import textwrap
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 from genbench import registry
 from genbench.metrics.summary import Run
@@ -49,6 +49,18 @@ class Failed(Nothing):
     """A figure's own code went wrong: the others, the page and the run do not go with it."""
 
 
+class Drawing(Protocol):
+    """What a figure of a run, of a sweep or of a comparison has for its picture."""
+
+    TITLE: str
+
+    def chart(self, table: Table, look: Look) -> Any:
+        """The altair chart of a table."""
+
+
+Spec: TypeAlias = Callable[[str, Table, Look], dict[str, Any]]
+
+
 def tables(series: Sequence[tuple[str, Run]], chosen: Sequence[str]) -> dict[str, Table | Nothing]:
     """The numbers of each figure, or why it has none."""
     found: dict[str, Table | Nothing] = {}
@@ -58,12 +70,13 @@ def tables(series: Sequence[tuple[str, Run]], chosen: Sequence[str]) -> dict[str
         except Nothing as why:
             found[name] = why
         except Exception as error:
-            found[name] = Failed(_failure(error))
+            found[name] = failure(error)
     return found
 
 
-def _failure(error: Exception) -> str:
-    return f"this figure failed ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+def failure(error: Exception) -> Failed:
+    """The fault of one figure in a sentence."""
+    return Failed(f"this figure failed ({type(error).__name__}: {' '.join(str(error).split())[:200]})")
 
 
 def figure(name: str) -> Figure:
@@ -74,9 +87,13 @@ def figure(name: str) -> Figure:
 
 def spec(name: str, table: Table, look: Look) -> dict[str, Any]:
     """The Vega-Lite specification of a figure, title, note and look included."""
+    return specification(figure(name), table, look)
+
+
+def specification(module: Drawing, table: Table, look: Look) -> dict[str, Any]:
+    """The same of a figure of any kind."""
     from altair.utils.schemapi import debug_mode
 
-    module = figure(name)
     with debug_mode(False):  # altair's check of each part it makes takes half of the time
         made: dict[str, Any] = module.chart(table, look).to_dict(validate=False)
     made["title"] = {"text": module.TITLE, **({"subtitle": lines(table.note)} if table.note else {})}
@@ -125,6 +142,13 @@ def missing() -> str:
 def draw(
     found: MutableMapping[str, Table | Nothing], folder: Path, kinds: Sequence[str] = ("png",), look: Look = LIGHT
 ) -> list[Path]:
+    """Write the figures of a run as `write` does."""
+    return write(found, folder, spec, kinds, look)
+
+
+def write(
+    found: MutableMapping[str, Table | Nothing], folder: Path, spec: Spec, kinds: Sequence[str], look: Look
+) -> list[Path]:
     """Write each figure's CSV and images into `folder`; what has nothing to draw has no file there, no old one either.
 
     A figure that cannot be drawn keeps its CSV and becomes a `Failed` in `found`. Raises OSError.
@@ -138,14 +162,14 @@ def draw(
             for kind in ("csv", "png", "svg"):
                 (folder / f"{stem}.{kind}").unlink(missing_ok=True)
             continue
-        written.append(_save(table, folder / f"{stem}.csv"))
+        written.append(save(table, folder / f"{stem}.csv"))
         if not drawable:
             continue
         try:
             made = spec(name, table, look)
             images = [(kind, image(made, kind)) for kind in kinds]
         except Exception as error:
-            found[name] = Failed(_failure(error))
+            found[name] = failure(error)
             continue
         written += [replaced(folder / f"{stem}.{kind}", data) for kind, data in images]
     return written
@@ -162,7 +186,8 @@ def replaced(path: Path, data: bytes) -> Path:
     return path
 
 
-def _save(table: Table, path: Path) -> Path:
+def save(table: Table, path: Path) -> Path:
+    """Write a figure's numbers as CSV."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(table.columns)

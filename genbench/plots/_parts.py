@@ -18,6 +18,7 @@ MAGNITUDES = 100.0  # an axis of quantities that differ by more is logarithmic, 
 LEAST_SPAN = 0.05  # of its end: an axis does not blow up differences smaller than that
 MARGIN = 0.03  # of an axis, beyond its last value
 LABEL_PX = 6.5  # width of a letter
+SYMBOL_PX = 34  # of a legend, with the gap to the next
 PANEL = 210  # height of a panel where each run has one
 
 
@@ -121,7 +122,9 @@ def by_name(
     import altair as alt
 
     chosen = [colours[name] for name in known] if colours else [look.series[i % 7] for i in range(len(known))]
-    legend = alt.Legend(title=title, orient="top", labelLimit=240, columns=6, symbolOpacity=1)
+    longest = max((len(name) for name in known), default=0)
+    columns = max(1, min(6, WIDTH // int(LABEL_PX * longest + SYMBOL_PX)))  # those that fit side by side
+    legend = alt.Legend(title=title, orient="top", labelLimit=WIDTH // columns, columns=columns, symbolOpacity=1)
     return alt.Color(f"{field}:N", scale=alt.Scale(domain=list(known), range=chosen), sort=None, legend=legend)
 
 

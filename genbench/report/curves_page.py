@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from genbench import registry
 from genbench.block import number
 from genbench.curves import _draw
 from genbench.curves._source import analysis, read
@@ -18,7 +17,6 @@ from genbench.metrics.levels import words
 from genbench.metrics.summary import Run, summarise
 from genbench.plots._draw import missing, replaced
 from genbench.plots._figure import Nothing, Table
-from genbench.plots._look import DARK, LIGHT
 from genbench.records import table_from
 from genbench.report import curves_numbers, figures, page, setup, top
 from genbench.report.markup import Html, e, join
@@ -48,7 +46,7 @@ def text(
         curves_numbers.best(said),
         curves_numbers.levels(said, folder),
         curves_numbers.promises(said),
-        page._figures(drawn),
+        page.figure_section(drawn),
         setup.configuration(run, ""),
         curves_numbers.terms(said),
         setup.again(run, ""),
@@ -63,8 +61,8 @@ def text(
         "terms": "Words",
         "again": "Run it again" if sections[-1] else "",
     }
-    body = join((_masthead(sweep, said, run), page._nav(places, ""), e("main", sections, id="content")))
-    return str(page._document(f"{top.model(run)}: sweep", body, drawn))
+    body = join((_masthead(sweep, said, run), page.navigation(places, ""), e("main", sections, id="content")))
+    return str(page.document(f"{top.model(run)}: sweep", body, drawn))
 
 
 def _run(sweep: Mapping[str, Any]) -> Run:
@@ -102,7 +100,7 @@ def _facts(sweep: Mapping[str, Any], said: Mapping[str, Any], run: Run) -> list[
         ("Lengths in:out", ", ".join(groups)),
         ("Points", f"{len(points):,} in {seconds:,.0f} s{f', {repeats} at each load' if repeats > 1 else ''}"),
         ("Endpoint", " at ".join(word for word in (str(run.header.get("endpoint_type") or ""), servers) if word)),
-        ("Work", top._work(run)),
+        ("Work", top.work(run)),
         ("GPUs", f"{gpus}" if gpus else ""),
         ("Started", started),
     ]
@@ -161,39 +159,8 @@ def _unit(by: str) -> str:
 
 def _figures(found: Mapping[str, Table | Nothing]) -> figures.Drawn:
     """All figures, light and dark; what has nothing to draw says so in its place."""
-    why = missing()
-    if why:
-        return figures.Drawn(e("p", f"{why[0].upper()}{why[1:]}.", class_="nothing"), {})
-    specs: list[dict[str, Any]] = []
-    places: list[Html] = []
-    for name, drawn in found.items():
-        title, wide = _draw.figure(name).TITLE, "wide" if name in WIDE else "half"
-        if isinstance(drawn, Nothing):
-            places.append(figures._absent(title, str(drawn), wide))
-            continue
-        try:
-            light, dark = (figures._prepared(_draw.spec(name, drawn, look)) for look in (LIGHT, DARK))
-        except Exception as error:  # one figure's fault is not the page's
-            places.append(figures._absent(title, f"this figure failed ({type(error).__name__})", wide))
-            continue
-        places.append(_figure(name, title, drawn.note, wide, len(specs)))
-        specs.append({"name": name, "spec": light, "dark": list(figures.differences(light, dark))})
-    if not specs:
-        reasons = "; ".join(dict.fromkeys(map(str, found.values())))
-        return figures.Drawn(e("p", f"No figures: {reasons}.", class_="nothing"), {})
-    looks = {look.name: figures._config(look) for look in (LIGHT, DARK)}
-    return figures.Drawn(e("div", places, class_="figures"), {"looks": looks, "figures": specs})
-
-
-def _figure(name: str, title: str, note: str, wide: str, at: int) -> Html:
-    reading = registry.first_line("curves", name)
-    save = e("button", "SVG", type="button", class_="quiet", data_save=at, aria_label=f"Save as SVG: {title}")
-    return e(
-        "figure",
-        e("header", e("h3", title), save),
-        e("p", note, class_="note") if note else None,
-        e("div", class_="plot", data_figure=at, role="img", aria_label=f"{title}. {reading}"),
-        e("figcaption", reading),
-        class_=wide,
-        id=f"figure-{name}",
+    if why := missing():
+        return figures.Drawn(figures.absence(why), {})
+    return figures.together(
+        [figures.Shown("curves", _draw, name, table, name not in WIDE) for name, table in found.items()]
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from genbench import registry
 from genbench.metrics.summary import Run
@@ -60,6 +60,27 @@ MOVE = "[mousedown, window:mouseup] > window:mousemove!"  # a finger moves the p
 SEVERAL_PARTS = ("concat", "hconcat", "vconcat", "facet")
 
 
+class Drawer(Protocol):
+    """A package of figures, as `_draw` of `plots`, `curves` or `contrasts` has it."""
+
+    def figure(self, name: str) -> _draw.Drawing:
+        """A figure by its name."""
+
+    def spec(self, name: str, table: Table, look: Look) -> dict[str, Any]:
+        """Its Vega-Lite specification."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A figure for the page: its name in a package, its numbers or why it has none, and how wide it stands."""
+
+    package: str
+    drawer: Drawer
+    name: str
+    table: Table | Nothing
+    half: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Drawn:
     """The figures' place on the page, and their data for its script: empty where nothing can be drawn."""
@@ -70,42 +91,56 @@ class Drawn:
 
 def drawn(series: Sequence[tuple[str, Run]], tables: Mapping[str, Table | Nothing] | None = None) -> Drawn:
     """All figures of a run, or of several in one; `tables` are their numbers where somebody has them already."""
-    why = _draw.missing()
-    if why:
-        return Drawn(e("p", f"{why[0].upper()}{why[1:]}.", class_="nothing"), {})
+    if why := _draw.missing():
+        return Drawn(absence(why), {})
     known = _draw.names()
     chosen = [name for name in ORDER if name in known] + [name for name in known if name not in ORDER]
     numbers = _draw.tables(series, chosen) if tables is None else tables
-    found = {name: numbers[name] for name in chosen if name in numbers}
+    return together([Shown("plots", _draw, name, numbers[name], name in HALF) for name in chosen if name in numbers])
+
+
+def together(shown: Sequence[Shown]) -> Drawn:
+    """Some figures as all that a page has; what has nothing to draw says so in its place."""
     specs: list[dict[str, Any]] = []
-    places: list[Html] = []
-    for name, table in found.items():
-        wide = "half" if name in HALF else "wide"
-        title = str(_draw.figure(name).TITLE)
-        if isinstance(table, Nothing):
-            places.append(_absent(title, str(table), wide))
+    places = placed(shown, specs)
+    return Drawn(places, data_of(specs))
+
+
+def placed(shown: Sequence[Shown], specs: list[dict[str, Any]]) -> Html:
+    """The places of some figures of a page; what its script needs of each is appended to `specs`."""
+    places, before = [], len(specs)
+    for one in shown:
+        wide = "half" if one.half else "wide"
+        title = str(one.drawer.figure(one.name).TITLE)
+        if isinstance(one.table, Nothing):
+            places.append(absent(title, str(one.table), wide))
             continue
         try:
-            light, dark = _light_and_dark(name, table)
+            light, dark = (prepared(one.drawer.spec(one.name, one.table, look)) for look in (LIGHT, DARK))
         except Exception as error:  # one figure's fault is not the page's
-            places.append(_absent(title, f"this figure failed ({type(error).__name__})", wide))
+            places.append(absent(title, f"this figure failed ({type(error).__name__})", wide))
             continue
-        places.append(_place(name, title, table.note, wide, len(specs)))
-        specs.append({"name": name, "spec": light, "dark": list(differences(light, dark))})
-    if not specs:
-        reasons = "; ".join(dict.fromkeys(map(str, found.values())))
-        return Drawn(e("p", f"No figures: {reasons}.", class_="nothing"), {})
-    looks = {look.name: _config(look) for look in (LIGHT, DARK)}
-    return Drawn(e("div", places, class_="figures"), {"looks": looks, "figures": specs})
+        places.append(_place(one, title, one.table.note, wide, len(specs)))
+        specs.append({"name": one.name, "spec": light, "dark": list(differences(light, dark))})
+    if len(specs) == before:
+        reasons = "; ".join(dict.fromkeys(str(one.table) for one in shown))
+        return e("p", f"No figures: {reasons}.", class_="nothing")
+    return e("div", places, class_="figures")
 
 
-def _light_and_dark(name: str, table: Table) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A figure in both looks."""
-    return _prepared(_draw.spec(name, table, LIGHT)), _prepared(_draw.spec(name, table, DARK))
+def data_of(specs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What the page's script reads; empty where there is no figure."""
+    looks = {look.name: page_config(look) for look in (LIGHT, DARK)}
+    return {"looks": looks, "figures": list(specs)} if specs else {}
 
 
-def _place(name: str, title: str, note: str, wide: str, at: int) -> Html:
-    reading = registry.first_line("plots", name)
+def absence(why: str) -> Html:
+    """That nothing can be drawn here."""
+    return e("p", f"{why[0].upper()}{why[1:]}.", class_="nothing")
+
+
+def _place(one: Shown, title: str, note: str, wide: str, at: int) -> Html:
+    reading = registry.first_line(one.package, one.name)
     return e(
         "figure",
         e(
@@ -117,21 +152,22 @@ def _place(name: str, title: str, note: str, wide: str, at: int) -> Html:
         e("div", class_="plot", data_figure=at, role="img", aria_label=f"{title}. {reading}"),
         e("figcaption", reading),
         class_=wide,
-        id=f"figure-{name}",
+        id=f"figure-{one.name}",
     )
 
 
-def _absent(title: str, why: str, wide: str) -> Html:
+def absent(title: str, why: str, wide: str) -> Html:
+    """The place of a figure that has nothing to draw."""
     return e("figure", e("h3", title), e("p", f"Not drawn: {why}.", class_="nothing"), class_=f"{wide} absent")
 
 
-def _config(look: Look) -> dict[str, Any]:
+def page_config(look: Look) -> dict[str, Any]:
     """A look as the page needs it: the card is the ground, the card's edge the padding."""
     made = look.config() | {"background": "transparent", "font": FONT, "aria": False}
     return made | {"padding": {"left": 4, "right": 12, "top": 6, "bottom": 4}}
 
 
-def _prepared(spec: Mapping[str, Any]) -> dict[str, Any]:
+def prepared(spec: Mapping[str, Any]) -> dict[str, Any]:
     """A specification as the page draws it: title and look apart, movable, its rows by column."""
     bare = {key: value for key, value in spec.items() if key not in ("title", "config", "$schema")}
     made: dict[str, Any] = by_column(bare)

@@ -59,8 +59,12 @@
   // Fewer columns in legends, fewer ticks, less height: for a phone.
   function slim(node) {
     if (node === null || typeof node !== "object") return;
-    if (node.legend) Object.assign(node.legend, { columns: 2, gradientLength: 150 });
+    if (node.legend) {
+      const columns = Math.max(1, Math.floor((node.legend.columns ?? 6) / 3)); // long names have fewer from the start
+      Object.assign(node.legend, { columns, gradientLength: 150, labelLimit: 250 });
+    }
     if (node.axis && node.axis.tickCount > 5) node.axis.tickCount = 5;
+    if (node.axis && node.axis.orient === "right") node.axis.labels = false; // words that the page says elsewhere
     if (node.height > 260) node.height = 260;
     for (const [key, value] of Object.entries(node)) if (key !== "values") slim(value);
   }

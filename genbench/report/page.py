@@ -22,6 +22,7 @@ from genbench.report import figures, numbers, setup, slowest, top
 from genbench.report.markup import Html, e, join, json_script, script, table
 
 NAME = "report.html"
+MADE = "Made by genbench from run.json and requests.jsonl; genbench report makes it again."
 DATA = "drawn"  # the id under which the script finds its data
 ICON = (
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Crect x='1' y='8' width='3'"
@@ -45,7 +46,7 @@ def page(series: Sequence[tuple[str, Run]], tables: Mapping[str, Table | Nothing
     series = [(" ".join(name.split()), run) for name, run in series]  # Vega's expressions stumble over U+2028 in a name
     drawn = figures.drawn(series, tables)
     title, body = _one(series[0][1], drawn) if len(series) == 1 else _several(series, drawn)
-    return str(_document(title, body, drawn))
+    return str(document(title, body, drawn))
 
 
 def _one(run: Run, drawn: figures.Drawn) -> tuple[str, Html]:
@@ -54,7 +55,7 @@ def _one(run: Run, drawn: figures.Drawn) -> tuple[str, Html]:
         e("section", e("h2", "The numbers that matter", class_="heard"), top.cards(run), id="headlines"),
         top.promises(run.summary),
         top.notes(run),
-        _figures(drawn),
+        figure_section(drawn),
         *_rest(run, ""),
         numbers.definitions([run]),
         setup.again(run, ""),
@@ -63,7 +64,8 @@ def _one(run: Run, drawn: figures.Drawn) -> tuple[str, Html]:
     return f"{top.model(run)}: {run.summary.verdict}", body
 
 
-def _figures(drawn: figures.Drawn) -> Html:
+def figure_section(drawn: figures.Drawn) -> Html:
+    """The figures of a page under their heading, with how to move them."""
     hint = (
         "Drag a figure to move it, Ctrl + wheel to zoom, double-click to go back. Points and lines tell their values."
     )
@@ -97,10 +99,11 @@ def _links(run: Run) -> Html:
         "definitions": "Definitions" if run.summary.metrics or run.summary.run else "",
         "again": "Run it again" if run.header.get("command") else "",
     }
-    return _nav(places, run.summary.verdict)
+    return navigation(places, run.summary.verdict)
 
 
-def _nav(places: dict[str, str], level: str) -> Html:
+def navigation(places: dict[str, str], level: str) -> Html:
+    """Links to the places of a page by their ids, those with an empty name left out; `level` is a verdict or empty."""
     links = [e("a", name, href=f"#{place}") for place, name in places.items() if name]
     badge = e("span", level, class_=f"pill {level.lower()}") if level else None
     return e("nav", e("div", badge, links), aria_label="On this page")
@@ -139,11 +142,11 @@ def _several(series: Sequence[tuple[str, Run]], drawn: figures.Drawn) -> tuple[s
     said = "Below each number its 95 % interval: numbers whose intervals overlap may be the same."
     main = (
         e("section", e("h2", "Side by side"), compared, e("p", said, class_="note"), id="runs"),
-        _figures(drawn),
+        figure_section(drawn),
         each,
         numbers.definitions([run for _, run in series]),
     )
-    body = join((head, _nav(places_of | {"definitions": "Definitions"}, ""), e("main", main, id="content")))
+    body = join((head, navigation(places_of | {"definitions": "Definitions"}, ""), e("main", main, id="content")))
     return f"{len(series)} runs", body
 
 
@@ -163,7 +166,8 @@ def _run(at: int, name: str, run: Run) -> Html:
     return e("details", summary, about, inside, class_="run-of-several", id=f"run{at}")
 
 
-def _document(title: str, body: Html, drawn: figures.Drawn) -> Html:
+def document(title: str, body: Html, drawn: figures.Drawn, made: str = MADE) -> Html:
+    """A page as a whole; `made` says at its foot what it was made from."""
     scripts = ([figures.library()] if drawn.data else []) + [_asset("page.js")]
     allowed = " ".join(f"'sha256-{_sha256(source)}'" for source in scripts)
     policy = (
@@ -183,7 +187,7 @@ def _document(title: str, body: Html, drawn: figures.Drawn) -> Html:
     )
     foot = e(
         "footer",
-        e("p", "Made by genbench from run.json and requests.jsonl; genbench report makes it again."),
+        e("p", made),
         class_="foot",
     )
     skip = e("a", "To the content", href="#content", class_="skip")

@@ -96,7 +96,7 @@ def configuration(run: Run, prefix: str) -> Html:
     named = {str(name) for name in header.get("named") or ()}
     parts = [_settings(name, value, named) for name, value in _groups(part(header, "config"))]
     known = {key: header[key] for key in FACTS if header.get(key) is not None}
-    parts += [_settings(name, dict(_flat(part(header, name))), set()) for name in ("environment", "preflight")]
+    parts += [_settings(name, dict(flat(part(header, name))), set()) for name in ("environment", "preflight")]
     shown = [one for one in (_settings("run", known, set()), *parts) if one is not None]
     return e(
         "section",
@@ -115,14 +115,15 @@ def _groups(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]
     alone = {key: value for key, value in config.items() if not isinstance(value, Mapping)}
     for key, value in config.items():
         if isinstance(value, Mapping):
-            yield key, dict(_flat(value))
+            yield key, dict(flat(value))
     yield "judging and repeating", alone
 
 
-def _flat(found: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+def flat(found: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Keys and values of what may be nested: the names of the parts it lies in are joined by dots."""
     for key, value in found.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{before}{key}.")
+            yield from flat(value, f"{before}{key}.")
         else:
             yield f"{before}{key}", value
 
@@ -134,7 +135,7 @@ def _settings(title: str, values: Mapping[str, Any], named: set[str]) -> Html | 
         e(
             "tr",
             e("th", key, scope="row"),
-            e("td", _value(value), e("span", "given", class_="given") if key in named else None),
+            e("td", value_said(value), e("span", "given", class_="given") if key in named else None),
         )
         for key, value in values.items()
     ]
@@ -146,34 +147,39 @@ def _settings(title: str, values: Mapping[str, Any], named: set[str]) -> Html | 
     )
 
 
-def _value(value: Any) -> str:
+def value_said(value: Any) -> str:
+    """A setting in words."""
     if value is None or value == [] or value == "":
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
-        return ", ".join(map(_value, value))
+        return ", ".join(map(value_said, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def again(run: Run, prefix: str) -> Html | None:
     """The command line, with a button that copies it, and what makes its requests the same to the byte."""
-    command = run.header.get("command")
-    if not command:
-        return None
-    line = f"{prefix}command"
     salt = run.header.get("salt")
     given = "salt" in (run.header.get("named") or ())
     same = join(("Add ", e("code", f"--salt {shlex.quote(str(salt))}"), " to send the same bytes again."))
+    return command(run.header.get("command"), prefix, same if salt and not given else None)
+
+
+def command(said: Any, prefix: str = "", note: Html | None = None) -> Html | None:
+    """A command line with a button that copies it; nothing where there is none."""
+    if not said:
+        return None
+    line = f"{prefix}command"
     return e(
         "section",
         e("h2", "Run it again"),
         e(
             "div",
-            e("pre", e("code", str(command), id=line), tabindex="0"),
+            e("pre", e("code", str(said), id=line), tabindex="0"),
             e("button", "Copy", type="button", data_copy=line, aria_live="polite"),
             class_="command",
         ),
-        e("p", same, class_="note") if salt and not given else None,
+        e("p", note, class_="note") if note else None,
         id=f"{prefix}again",
     )

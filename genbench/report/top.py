@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from genbench import loads
-from genbench.block import block, number
+from genbench.block import about, block, number
 from genbench.metrics.definitions import by_key
 from genbench.metrics.summary import LIMITED, Run
 from genbench.metrics.verdict import INVALID, SUSPECT, VALID
@@ -101,9 +101,10 @@ def facts(run: Run) -> list[tuple[str, str]]:
     found = [
         ("Endpoint", " at ".join(word for word in (kind, servers) if word)),
         ("Load", load(run)),
-        ("Work", _work(run)),
+        ("Work", work(run)),
         ("Requests", " ".join(counted)),
         ("Server version", str(preflight.get("version") or "")),
+        *((name.capitalize(), text) for name, text in about(header).items()),
         ("Client", ", ".join(machine)),
         ("Measured by", ", ".join(word for word in (_stamps(header), _sources(summary)) if word)),
         ("Started", started(run)),
@@ -116,20 +117,21 @@ def measured(summary: Summary) -> int:
     return sum(count for name, count in summary.outcomes.items() if name != LIMITED)
 
 
-def _work(run: Run) -> str:
-    work = part(run.header, "config", "workload")
-    source = str(work.get("dataset") or work.get("input_file") or "synthetic")
+def work(run: Run) -> str:
+    """What was asked: the source of the samples and their lengths."""
+    asked = part(run.header, "config", "workload")
+    source = str(asked.get("dataset") or asked.get("input_file") or "synthetic")
     lengths = [
-        f"{work[key]}{f' ± {work[spread]:g}' if work.get(spread) else ''} {what}"
+        f"{asked[key]}{f' ± {asked[spread]:g}' if asked.get(spread) else ''} {what}"
         for key, spread, what in (("isl", "isl_stddev", "tokens in"), ("osl", "osl_stddev", "out"))
-        if work.get(key) is not None and (key == "isl" or run.header.get("endpoint_type") != "embeddings")
+        if asked.get(key) is not None and (key == "isl" or run.header.get("endpoint_type") != "embeddings")
     ]
-    lengths = [] if ":" in source else [f"{work['isl_osl']} tokens in:out"] if work.get("isl_osl") else lengths
-    shared = work.get("shared_prefix_tokens")
+    lengths = [] if ":" in source else [f"{asked['isl_osl']} tokens in:out"] if asked.get("isl_osl") else lengths
+    shared = asked.get("shared_prefix_tokens")
     lengths += [f"{shared} shared in front"] if shared else []
-    lengths += [f"{work['turns']} turns"] if work.get("turns") else []
+    lengths += [f"{asked['turns']} turns"] if asked.get("turns") else []
     together = [text.replace(" ", "\u00a0") for text in lengths]  # a line ends between them, not inside
-    return ", ".join([source, *together]) if work else ""
+    return ", ".join([source, *together]) if asked else ""
 
 
 def _stamps(header: Mapping[str, Any]) -> str:

@@ -310,7 +310,7 @@ class Capacity:
             "saturated": point.saturated,
             "seconds": round(point.seconds, 3),
             "run_verdict": summary["verdict"],
-            "client": [one.text for one in point.run.summary.findings if one.key in OF_THE_CLIENT],
+            "client": [one.text for one in point.run.summary.findings if one.check in OF_THE_CLIENT],
             **{part: summary[part] for part in ("metrics", "run", "outcomes", "slo")},
         }
 

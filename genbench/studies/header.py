@@ -3,6 +3,7 @@
 import os
 import platform
 import time
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
@@ -43,6 +44,7 @@ def header(prepared: Prepared, command: list[str]) -> dict[str, Any]:
         },
         "tokenizer": prepared.tokenizer.name if prepared.tokenizer is not None else None,
         "notes": list(prepared.notes),
+        **_about(config.public(prepared.config)["about"]),
         "environment": {
             "host": platform.node(),
             "system": platform.platform(),
@@ -51,6 +53,13 @@ def header(prepared: Prepared, command: list[str]) -> dict[str, Any]:
             "packages": {name: _version(name) for name in PACKAGES},
         },
     }
+
+
+def _about(said: Mapping[str, Any]) -> dict[str, Any]:
+    """The user's own words on the run, where there are some: `hardware` and `metadata`, each a mapping."""
+    hardware = {name: value for name, value in said.items() if name != "metadata" and value is not None}
+    notes = {key.strip(): value.strip() for key, _, value in (item.partition("=") for item in said["metadata"])}
+    return ({"hardware": hardware} if hardware else {}) | ({"metadata": notes} if notes else {})
 
 
 def _address(sockaddr: Any) -> str:

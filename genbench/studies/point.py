@@ -39,7 +39,9 @@ from genbench.studies.report import read, rebuild
 
 REQUEST_RATE, CONCURRENCY = "request_rate", "concurrency"
 FOLDER = "points"
-OTHERWISE = {"url", "wait_ready_s", "api_key", "header"}  # may differ between a run and its continuation
+OTHERWISE = {  # may differ between a run and its continuation
+    "url", "wait_ready_s", "api_key", "header", "server_metrics", "gpu_telemetry", "prometheus",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

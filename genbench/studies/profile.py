@@ -25,8 +25,9 @@ from genbench.metrics.summary import Run
 from genbench.plan.requests import BuiltRequests
 from genbench.records import RecordWriter, write_header
 from genbench.resolve import error_limit, resolve, until
-from genbench.studies import amend, calibration, limits, simulated
+from genbench.studies import amend, calibration, export, limits, simulated
 from genbench.studies.header import header
+from genbench.studies.observe import Observed
 from genbench.studies.plan import planned
 from genbench.studies.prepare import Prepared, announce, prepare
 from genbench.studies.report import rebuild
@@ -52,11 +53,16 @@ def profile(given: config.Given, command: list[str], screen: Screen, judge: Judg
     """
     given = slo.promised(planned(given))
     resolved, ends = resolve(given)
+    exporters = export.load(resolved.output.export)
     scrub = Scrubber(resolved.target)
     signal.signal(signal.SIGTERM, _as_ctrl_c)
-    with simulated.engine() if not resolved.target.url else contextlib.nullcontext(None) as demo_url:
+    with (
+        simulated.engine() if not resolved.target.url else contextlib.nullcontext(None) as demo_url,
+        contextlib.closing(Observed(resolved)) as observed,
+    ):
         try:
             prepared = prepare(resolved, ends, demo_url, given.named, screen.say)
+            observed.look((demo_url,) if demo_url else resolved.target.url, prepared.endpoint.PATH)
         except GenbenchError as error:
             raise type(error)(scrub(str(explain(error, "url" in given.named)))) from error
         wanted = limits.connections(prepared, screen.say)
@@ -66,12 +72,17 @@ def profile(given: config.Given, command: list[str], screen: Screen, judge: Judg
         head = header(prepared, command)
         write_header(folder / "run.json", head)
         with contextlib.closing(RecordWriter(folder / "requests.jsonl")) as writer:
+            observed.begin(folder)
             facts, texts, stopped = run_loop(_run(prepared, wanted, writer, screen, scrub, judge))
+            observed.close()
+            facts["notes"] += [scrub(said) for said in observed.past(head["clock"]["zero_unix_ns"])]
             write_header(folder / "run.json", head | facts)
             if prepared.tokenizer is not None and not amend.count_tokens(writer, prepared.tokenizer, texts):
                 said = f"the tokenizer {prepared.tokenizer.name} failed after the run: output tokens are the server's"
                 write_header(folder / "run.json", head | facts | {"notes": [*head["notes"], said]})
     run = rebuild(folder)
+    for said in export.write(exporters, run, folder):
+        screen.say(said)
     if stopped is not None:
         raise GenbenchError(
             f"the run ended early: {scrub(str(stopped))}; what was measured is in {folder}"

@@ -13,8 +13,9 @@ from genbench.metrics.summary import Run, summarise
 from genbench.plots import _draw
 from genbench.records import open_table, read_header
 from genbench.report import page as html
+from genbench.studies import telemetry
 
-FORMATS = ("json", "csv", "markdown")
+FORMATS = ("json", "csv", "markdown", "server_metrics")
 Series = Sequence[tuple[str, Run]]
 
 
@@ -38,7 +39,8 @@ def read(folder: Path) -> Run:
     header = read_header(folder)
     table = open_table(folder / "requests.jsonl", endpoint=str(header.get("endpoint_type", "chat")))
     promises = [slo.parse(text) for text in header.get("config", {}).get("slo", ())]
-    return Run(header=header, table=table, summary=summarise(table, header, promises), folder=folder)
+    summary = summarise(table, header, promises)
+    return Run(header, table, summary, folder, telemetry.of_run(folder, table, summary))
 
 
 def markdown(series: Series, out: Path) -> None:

@@ -105,7 +105,7 @@ def test_a_promise_that_even_one_request_misses(capacity: Searcher, batching: Si
     ran = capacity("--url", batching.url, *SMALL, "--slo", "ttft.p90<5ms", "--budget", "20s")
     assert ran.code == 1
     assert ran.out.startswith(
-        "holds no load with TTFT p90 < 5 ms: even one request at a time misses it: TTFT p90 was 1"
+        "holds no load with TTFT p90 < 5 ms: even one request at a time misses it: TTFT p90 was "
     )
     assert document(ran.folder)["probes"] == []
 
@@ -131,7 +131,7 @@ def test_killed_and_resumed(capacity: Searcher, batching: Simulator, tmp_path: P
     script = f"{QUICK}\nfrom genbench.cli.app import main\nmain({words!r})"
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     until = time.monotonic() + 20
-    while not (tmp_path / "c" / "capacity.json").exists() or len(document(tmp_path / "c")["probes"]) < 3:
+    while not (tmp_path / "c" / "capacity.json").exists() or len(document(tmp_path / "c")["probes"]) < 2:
         assert time.monotonic() < until
         time.sleep(0.05)
     time.sleep(0.3)
