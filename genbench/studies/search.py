@@ -40,6 +40,7 @@ STEEPNESS, SPREAD = math.log(10.0), 0.7  # prior of the log of the line's slope:
 FARTHEST = 1.5  # times the lowest missed load: what is beyond says nothing of the line near the limit
 ITERATIONS, CLOSE_ENOUGH = 25, 1e-8
 FAR = 3.0  # an interval ends there, in log load
+ENDED = 1.15  # an interval is wider by this: a search ends when it happens to look narrow
 SEARCHING, SHORTEST_S, SHORTEST = 0.05, 12.0, 40  # of the budget, for one probe of the search; its least, in latencies
 CONFIRMATIONS = 3  # share what the search leaves
 KEPT_BACK = 0.4  # of the budget, for them
@@ -370,5 +371,5 @@ def _fit(segments: Segments, level: float) -> tuple[float, float, float]:
     at = (a - level) / math.exp(b)
     towards = np.array([math.exp(-b), -at])
     error = math.sqrt((1 + 2 * common) * max(float(towards @ one @ towards) for one in (model, sandwich)))
-    half = float(stdtrit(max(1, min(count, 60) - 2), 0.975)) * error
+    half = ENDED * float(stdtrit(max(1, min(count, 60) - 2), 0.975)) * error
     return centre + at - half, centre + at, centre + at + half
