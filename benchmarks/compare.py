@@ -223,8 +223,9 @@ def main() -> None:
             trials = [Trial(other, setting, *given.wander) for setting in settings]
             truths = true_ratios(pool, trials) if what == "coverage" else {}
             print(f"\n{what}, {count} trials each", flush=True)
-            for k, trial in enumerate(trials):
-                seeds = range(first + k * 20_000, first + k * 20_000 + count)
+            for trial in trials:
+                start = first + SETTINGS.index(trial.setting) * 20_000
+                seeds = range(start, start + count)
                 found = list(pool.map(trial.rows, seeds, chunksize=CHUNK))
                 if what == "coverage":
                     show_coverage(trial.setting, found, truths[trial.setting.closed])

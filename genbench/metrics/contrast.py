@@ -48,7 +48,7 @@ FEWEST = 8
 BEYOND = 50  # values beyond a percentile that is tested
 SAME, NOT_COMPARABLE = "no difference seen", "not comparable"
 FEW = resampled.FEW
-SHORT = "too few requests for an interval"
+SHORT = "too few requests"
 OFFERED = "the load set it: both kept up with the arrivals"
 
 

@@ -63,7 +63,7 @@ class Resampled:
         """Percents around one, as far as `width` standard errors of a share of so many independent requests.
 
         A replicate holds many values several times, and its percentile jumps from one to the next: in a paired
-        comparison, where little else varies, the jumps alone made intervals a third wider (docs/compare-statistics.md).
+        comparison, where little else varies, they made intervals up to a third wider (docs/compare-statistics.md).
         """
         share = percent / 100
         error = 100 * math.sqrt(share * (1 - share) / max(self._one.counts.get("ok", 0), 1))
