@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from genbench import config
-from genbench.cli import options, screen
+from genbench.cli import options, screen, upload
 from genbench.errors import ConfigError
 from genbench.options import seconds
 from genbench.studies.ranges import HIGHEST
@@ -72,6 +72,7 @@ def run(budget: str | None, resume: str | None, **values: Any) -> int:
     given = slo.promised(_demo(config.load(named, profiles)))
     wanted = _wanted(own, budget or BUDGET)
     promises = capacity.check(given, wanted)
+    upload.ready(given, resume)
     output = given.config.output
     screens = Screens(output)
     folder = Path(resume) if resume is not None else study_folder(given, "capacity", screens.say)
@@ -84,10 +85,11 @@ def run(budget: str | None, resume: str | None, **values: Any) -> int:
     finally:
         if not document["probes"] and document["alone"] is None and not document["interrupted"] and resume is None:
             _take_back(folder)
-    _show(done, folder, as_json=output.json, quiet=output.quiet)
+    drawn = _drawn(folder, quiet=output.quiet) if output.plots and document["probes"] else ("", "")
+    _show(done, folder, drawn, as_json=output.json, quiet=output.quiet)
     if done.error is not None:
         sys.stderr.write(f"genbench: {done.error}\n")
-    return exit_code(done, strict=output.strict)
+    return upload.after(folder, output, exit_code(done, strict=output.strict))
 
 
 def exit_code(done: "Answer", *, strict: bool) -> int:
@@ -104,7 +106,26 @@ def exit_code(done: "Answer", *, strict: bool) -> int:
     return 4 if strict and done.confirmation is not None and done.confirmation.summary.verdict == "INVALID" else 0
 
 
-def _show(done: "Answer", folder: Path, *, as_json: bool, quiet: bool) -> None:
+def report(folder: Path, formats: Sequence[str], *, no_plots: bool, as_json: bool) -> int:
+    """`genbench report` of a search: its answer and its probes shown, its figures and its page made anew."""
+    from genbench.studies import capacity
+
+    done = capacity.Answer(capacity.read(folder))
+    kinds = [kind for kind in ("png", "svg") if kind in formats or (not formats and kind == "png")]
+    wanted = not no_plots and done.document["probes"]
+    drawn = _drawn(folder, kinds, page=not formats or "html" in formats) if wanted else ("", "")
+    _show(done, folder, drawn, as_json=as_json, quiet=False)
+    return exit_code(done, strict=False)
+
+
+def _drawn(folder: Path, kinds: Sequence[str] = ("png",), *, page: bool = True, quiet: bool = False) -> tuple[str, str]:
+    from genbench.cli import sweep
+
+    said, begin = sweep.draw(folder, kinds, page=page, quiet=quiet)
+    return said, begin if begin == "report.html" else ""
+
+
+def _show(done: "Answer", folder: Path, drawn: tuple[str, str], *, as_json: bool, quiet: bool) -> None:
     """The answer and the run that confirms it on stdout, the probes on stderr."""
     from genbench.studies import capacity, verdicts
 
@@ -126,7 +147,9 @@ def _show(done: "Answer", folder: Path, *, as_json: bool, quiet: bool) -> None:
         screen.show(done.confirmation, as_json=False)
     ended = done.document["ended"]
     again = done.document["command"] if ended else f"genbench capacity --resume {shlex.quote(str(folder))}"
-    screen.last_lines([f"files: {folder}/", f"{'again' if ended else 'go on'}: {again}"])
+    said, begin = drawn
+    files = f"files: {folder}/{f' (begin with {begin})' if begin else ''}"
+    screen.last_lines([*([said] if said else []), files, f"{'again' if ended else 'go on'}: {again}"])
 
 
 def _take_back(folder: Path) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from genbench.cli import screen, sweep
+from genbench.cli import capacity, screen, sweep
 from genbench.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def command(
     """Rebuild the numbers, figures and files of a run (a folder) from requests.jsonl and run.json, and show them.
 
     Several runs give one report.html and one set of figures, with a series for each run. The folder of a sweep is
-    rebuilt as a whole: its points, its table, its figures.
+    rebuilt as a whole: its points, its table, its figures. That of a capacity search shows its answer again.
     """
     from genbench.studies import importing, report, run_ab_files, sweep_files
 
@@ -67,6 +67,13 @@ def command(
         if len(runs) > 1 or dialect or out:
             raise ConfigError(f"{sweeps[0]} is a sweep; report it alone, without --out and --dialect")
         return sweep.report(sweeps[0], formats, no_plots=no_plots, as_json=as_json, strict=strict)
+    searches = [folder for folder in runs if (folder / "capacity.json").is_file()]
+    if searches:
+        if len(runs) > 1 or dialect or out or exports:
+            raise ConfigError(
+                f"{searches[0]} is a capacity search; report it alone, without --out, --dialect, --export"
+            )
+        return capacity.report(searches[0], formats, no_plots=no_plots, as_json=as_json)
     if len(runs) > 1 and (dialect or as_json):
         raise ConfigError(f"--{'dialect' if dialect else 'json'} is of one run; name one RUN")
     drawn = [name for name in formats if name != "md"]

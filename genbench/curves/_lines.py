@@ -4,6 +4,7 @@ A table of lines has a row for each level and each line: the column `line` names
 ends of the interval. One curve: a colour for each line. Several curves: a colour for each curve, a panel for each line.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from genbench.plots._source import joined
 
 LOADS = {"concurrency": "concurrency (requests)", "request_rate_rps": "request rate (req/s)"}
 DECADE = 10.0  # an axis of values that differ by more is logarithmic, and its title says so
-MOST_TICKS = 12
+MOST_TICKS, NEXT_TICK = 12, 1.1  # on a log scale a tick nearer than that has no room for its number
 PANEL = 190
 WORDS = 1.15  # and so much where words stand beside its last point
 NEAR = 14  # px: points so close share their words
@@ -84,7 +85,8 @@ def axis(
         title = f"{title[:-1]}, log scale)"
     scale = alt.Scale(type="log", domain=[low, high]) if log else alt.Scale(domain=[0, high * room], zero=False)
     scale.nice = False
-    if not 0 < len(places) <= MOST_TICKS:
+    crowded = log and any(after < NEXT_TICK * before for before, after in itertools.pairwise(places))
+    if crowded or not 0 < len(places) <= MOST_TICKS:
         places = _steps(low, high) if log else []
     shown = alt.Axis(values=places, format=",~r") if places else alt.Axis(tickCount=6)
     return Axis(field, {"title": title, "scale": scale, "axis": shown})
@@ -140,7 +142,8 @@ def lines(table: Table, look: Look, y: Axis, *, belongs: Belongs | None = None, 
     x = load_axis(table)
     if not parts.names(table):
         colour = parts.by_name("line", kinds, look) if len(kinds) > 1 else parts.plain(look.main)
-        made = [*layers(table, look, x, y, colour, band=True), *bounds(table, look, x, y, named=named)]
+        made = [*answer(table, look, x, y), *layers(table, look, x, y, colour, band=True)]
+        made += bounds(table, look, x, y, named=named)
         return alt.layer(*made).properties(width=WIDTH, height=HEIGHT)
     colour = parts.by_name("series", parts.names(table), look)
     panels = []
@@ -218,10 +221,11 @@ def bounds(table: Table, look: Look, x: Axis, y: Axis, *, named: bool = True) ->
     """A dashed line at each promise's bound, with its words at the left end."""
     import altair as alt
 
-    if not table.marks:
+    marks = [mark for mark in table.marks if mark.kind == "promise"]
+    if not marks:
         return []
     left = float(x.channel["scale"].domain[0])
-    rows: list[dict[str, Any]] = [{"bound": mark.low, "promise": mark.text, "left": left} for mark in table.marks]
+    rows: list[dict[str, Any]] = [{"bound": mark.low, "promise": mark.text, "left": left} for mark in marks]
     base = alt.Chart(parts.inline(rows)).encode(y=y.y("bound"))
     rule = base.mark_rule(strokeDash=[5, 4], strokeWidth=1.3, color=look.ink)
     made = [rule.encode(tooltip=alt.Tooltip("promise:N", title="SLO"))]
@@ -234,6 +238,32 @@ def bounds(table: Table, look: Look, x: Axis, y: Axis, *, named: bool = True) ->
                 side: Any = {"baseline": "top", "dy": 4} if under else {"baseline": "bottom", "dy": -3}
                 made.append(place.mark_text(align="left", dx=6, color=look.ink, fontSize=12, **side))
     return made
+
+
+def answer(table: Table, look: Look, x: Axis, y: Axis) -> list[Any]:
+    """The load that a capacity search found, its interval as a band, over the whole height."""
+    import altair as alt
+
+    left, right = x.channel["scale"].domain
+    found = [mark for mark in table.marks if mark.kind == "answer"]
+    rows: list[dict[str, Any]] = [
+        {
+            "low": max(mark.low, left),
+            "high": min(mark.high, right),
+            "at": mark.share_pct,
+            "says": mark.text,
+            "half": half,
+        }
+        for mark in found
+        for half in [y.channel["scale"].domain[1] / 2]
+    ]
+    if not rows:
+        return []
+    base = alt.Chart(parts.inline(rows)).encode(tooltip=alt.Tooltip("says:N", title="holds"))
+    band = base.mark_rect(opacity=0.18, color=look.ink).encode(x=x.x("low"), x2="high:Q")
+    line = base.mark_rule(strokeWidth=1.5, color=look.ink).encode(x=x.x("at"))
+    text = base.mark_text(align="right", dx=-6, color=look.ink, fontSize=12)  # beside the band, where curves are steep
+    return [band, line, text.encode(x=x.x("low"), y=y.y("half"), text="says:N")]
 
 
 def words(table: Table, look: Look, x: Axis, y: Axis, field: str, *, above: bool = False) -> list[Any]:

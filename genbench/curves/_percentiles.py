@@ -36,7 +36,7 @@ def _few_said(levels: list[AveragedLevel], metric: str) -> str:
 def chart(table: Table, look: Look, metric: str) -> Any:
     """A line for each percentile; of several curves a panel for each."""
     title = f"{SHORT[metric] if parts.names(table) else label(metric)} (ms)"
-    y = _lines.axis(table, f"{metric}_ms", title, beside=[mark.low for mark in table.marks])
+    y = _lines.axis(table, f"{metric}_ms", title, beside=[mark.low for mark in table.marks if mark.kind == "promise"])
     return _lines.lines(table, look, y, belongs=_on)
 
 

@@ -13,10 +13,11 @@ from typing import Any, cast
 import numpy as np
 import orjson
 
+from genbench.curves import _search
 from genbench.errors import RecordError
 from genbench.metrics.curve import analyse, level_of
 from genbench.metrics.definitions import by_key
-from genbench.metrics.levels import REQUESTS, TOKENS, AveragedLevel, value_of
+from genbench.metrics.levels import REQUESTS, TOKENS, AveragedLevel, value_of, words
 from genbench.plots._figure import SEPARATOR, Column, Mark, Nothing, Table, together
 from genbench.stats import PERCENTILES, Floats
 
@@ -49,8 +50,9 @@ class Curve:
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """The sweep in a folder. Raises RecordError where there is none that can be read."""
-    path = folder / SWEEP
+    """The sweep in a folder, or its capacity search as one. Raises RecordError where there is none that can be read."""
+    searched = (folder / _search.NAME).is_file() and not (folder / SWEEP).is_file()
+    path = folder / (_search.NAME if searched else SWEEP)
     try:
         found = orjson.loads(path.read_bytes())
     except OSError as error:
@@ -59,7 +61,7 @@ def read(folder: Path) -> dict[str, Any]:
         raise RecordError(f"{path} is not JSON ({error}); run the sweep again with --resume {folder}") from error
     if not isinstance(found, dict):
         raise RecordError(f"{path} does not hold a sweep; name the folder of a sweep")
-    return found
+    return _search.as_sweep(found) if searched else found
 
 
 def analysis(sweep: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -152,6 +154,16 @@ def left_out_said(curve: Curve, shown: Sequence[AveragedLevel]) -> str:
     """Loads that are not in the figure, where some delivered nothing or lack the figure."""
     missing = len(curve.levels) - len(shown)
     return f"{missing} {'load has' if missing == 1 else 'loads have'} no such figure" if missing else ""
+
+
+def answers(curve: Curve) -> tuple[Mark, ...]:
+    """What a capacity search found, as a mark."""
+    found = curve.found.get("answer")
+    if not found:
+        return ()
+    value = float(found["value"])
+    ends = [value if found[end] is None else float(found[end]) for end in ("low", "high")]
+    return (Mark("answer", *ends, words(curve.by, float(f"{value:.3g}")), value),)
 
 
 def promises(curve: Curve, metric: str) -> tuple[Mark, ...]:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from genbench.curves import _lines
-from genbench.curves._source import Curve, hollow_said, left_out_said, loads, usable
+from genbench.curves._source import Curve, answers, hollow_said, left_out_said, loads, usable
 from genbench.metrics.levels import AveragedLevel, value_of
 from genbench.plots._figure import Mark, Nothing, Table
 from genbench.plots._look import Look
@@ -40,6 +40,7 @@ def data(curve: Curve) -> Table:
         if one["rule"] in found and (share := PERCENTILES.get(one.get("stat", "")))
     )
     said = "dashed: the share that a percentile asks for" if marks else ""
+    marks += answers(curve)
     return Table(columns, joined(said, hollow_said(levels), left_out_said(curve, levels)), marks)
 
 

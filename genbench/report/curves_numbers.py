@@ -62,7 +62,7 @@ def best(said: Mapping[str, Any]) -> Html | None:
     rows = []
     for group in said["groups"]:
         found = group["row"]
-        if found is None:
+        if found is None or group["optimum"] is None:
             continue
         share = found["wait_share_pct"]
         cells = [

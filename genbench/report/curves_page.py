@@ -45,7 +45,7 @@ def text(
         _cards(said),
         curves_numbers.best(said),
         curves_numbers.levels(said, folder),
-        curves_numbers.promises(said),
+        curves_numbers.promises(said) if _kind(sweep) == "sweep" else None,
         page.figure_section(drawn),
         setup.configuration(run, ""),
         curves_numbers.terms(said),
@@ -62,7 +62,12 @@ def text(
         "again": "Run it again" if sections[-1] else "",
     }
     body = join((_masthead(sweep, said, run), page.navigation(places, ""), e("main", sections, id="content")))
-    return str(page.document(f"{top.model(run)}: sweep", body, drawn))
+    return str(page.document(f"{top.model(run)}: {_kind(sweep)}", body, drawn))
+
+
+def _kind(sweep: Mapping[str, Any]) -> str:
+    """A sweep, or a search for the capacity."""
+    return "capacity" if sweep.get("kind") == "capacity" else "sweep"
 
 
 def _run(sweep: Mapping[str, Any]) -> Run:
@@ -73,7 +78,7 @@ def _run(sweep: Mapping[str, Any]) -> Run:
 
 
 def _masthead(sweep: Mapping[str, Any], said: Mapping[str, Any], run: Run) -> Html:
-    title = " ".join(str(word) for word in ("genbench", sweep.get("genbench") or "", "sweep") if word)
+    title = " ".join(str(word) for word in ("genbench", sweep.get("genbench") or "", _kind(sweep)) if word)
     return e(
         "header",
         e("p", title, top.marks(run.summary), class_="over"),
@@ -116,7 +121,15 @@ def _sentences(said: Mapping[str, Any], sweep: Mapping[str, Any]) -> Html:
     ]
     nothing = None if parts else e("p", "The sweep has no point.", class_="nothing")
     left_out = [e("p", e("bdi", str(one)), class_="note") for one in sweep.get("left_out") or ()]
-    return e("section", e("h2", "What the curve says"), parts, nothing, left_out, class_="says-of-curve", id="says")
+    return e(
+        "section",
+        e("h2", "The answer" if _kind(sweep) == "capacity" else "What the curve says"),
+        parts,
+        nothing,
+        left_out,
+        class_="says-of-curve",
+        id="says",
+    )
 
 
 def _cards(said: Mapping[str, Any]) -> Html | None:
@@ -133,7 +146,11 @@ def _cards(said: Mapping[str, Any]) -> Html | None:
     if knee and knee["value"] is not None:
         beside = "beyond it latency grows faster than throughput"
         made.append(_card("Knee", knee["value"], _unit(by), beside))
-    if found["promises"]:
+    answer = found.get("answer")
+    if answer:
+        ends = [number(answer[end]) if answer[end] is not None else "?" for end in ("low", "high")]
+        made.append(_card("Holds", float(f"{answer['value']:.3g}"), _unit(by), f"95 % interval {ends[0]} to {ends[1]}"))
+    elif found["promises"]:
         kept, every = found["kept_by_all"], len(found["promises"])
         beside = {1: "the promise holds", 2: "both promises hold"}.get(every, f"all {every} promises hold")
         made.append(_card("Promises kept up to", kept, _unit(by), beside if kept else "no load keeps every promise"))

@@ -36,6 +36,7 @@ from genbench.studies.point import CONCURRENCY, FOLDER, REQUEST_RATE, Point, Poi
 from genbench.studies.probe import ERROR, SO_FAR, Probe, Timing, counts, of_figures, series, verdict_of
 from genbench.studies.profile import Screen
 from genbench.studies.search import KEPT_BACK, Ask, Found, Goal, Tried, allotted, search
+from genbench.studies.sweep import DRAWING_S, DRAWING_SHARE
 from genbench.types import Slo
 
 NAME, SCHEMA, KIND = "capacity.json", 1, "capacity"
@@ -166,6 +167,7 @@ class Capacity:
         if self._interrupted(point):
             return False
         summary, table = point.run.summary, point.run.table
+        self.document |= {key: point.run.header.get(key) for key in ("model", "endpoint_type")}
         self.document["alone"] = self._entry(point)
         if "request_latency" not in summary.metrics:
             self.document["hopeless"] = "not one request was ok, one at a time"
@@ -284,7 +286,10 @@ class Capacity:
 
     def _left_s(self) -> float:
         spent_s = self._before_s + time.monotonic() - self._began
-        return self.wanted.budget_s - spent_s - min(STOPPING_S, STOPPING * self.wanted.budget_s)
+        kept_s = min(STOPPING_S, STOPPING * self.wanted.budget_s)
+        if self.given.config.output.plots:
+            kept_s += min(DRAWING_S, DRAWING_SHARE * self.wanted.budget_s)
+        return self.wanted.budget_s - spent_s - kept_s
 
     def _length_s(self, label: str) -> float | None:
         """The duration that a finished run was given; with another one it would not count as the same run."""
@@ -371,6 +376,8 @@ def begin(
         "slo": list(given.config.slo),
         "options": dict(options),
         "config": config.public(resolved),
+        "model": None,
+        "endpoint_type": None,
         "sentences": [],
         "notes": [],
         "answer": None,

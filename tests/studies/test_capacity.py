@@ -20,7 +20,7 @@ from tests.simulator.process import Simulator
 
 # A batch of 4, steps of 10 ms, 4 tokens: a request takes 40 ms alone, and 4 of them end in about 40 ms: 100 req/s.
 ENGINE = ("--preset", "small", "--max-batch", "4", "--step-base", "10ms", "--step-noise", "0")
-SMALL = ("--isl", "16", "--osl", "4", "-q", "--cool-down", "1s")
+SMALL = ("--isl", "16", "--osl", "4", "-q", "--cool-down", "1s", "--no-plots")
 PROMISE = ("--slo", "ttft.p90<75ms")
 LEAST, MOST = 45, 110  # where the limit is, in a short search on a busy machine
 Searcher = Callable[..., Ran]
