@@ -4,7 +4,8 @@
 
 `genbench profile` sends an open load to the embedded engine on another core, with `--server-metrics on` and `off` in
 turn, `--rounds` pairs. The process that scrapes shares the client's core, which is the worst place for it. Errors are
-those of `truth.py`; client lag is a request's own (`client_lag`). What counts is the median of the differences in a pair.
+those of `truth.py`; client lag is a request's own (`client_lag`). What counts is the median of the differences of the
+pairs.
 """
 
 import argparse
@@ -92,20 +93,15 @@ def main() -> int:
         for k in range(given.rounds):
             for scraped in (True, False) if k % 2 == 0 else (False, True):
                 load = os.getloadavg()[0]
-                print(
-                    f"  pair {k + 1}/{given.rounds}, {'with' if scraped else 'without'} (load {load:.1f})", flush=True
-                )
+                how = "with" if scraped else "without"
+                print(f"  pair {k + 1}/{given.rounds}, {how} (load {load:.1f})", flush=True)
                 runs[scraped].append(one_run(given, url, scraped=scraped))
     print(f"\n{'median (each)':<30}{'with scraping':>44}{'without':>44}")
-    medians = {
-        scraped: {key: statistics.median(run[key] for run in found) for _, key in ROWS}
-        for scraped, found in runs.items()
-    }
     for title, key in ROWS:
-        cells = [
-            f"{medians[scraped][key]:.3f} ({', '.join(f'{run[key]:.3f}' for run in runs[scraped])})"
-            for scraped in (True, False)
-        ]
+        cells = []
+        for scraped in (True, False):
+            values = [run[key] for run in runs[scraped]]
+            cells.append(f"{statistics.median(values):.3f} ({', '.join(f'{value:.3f}' for value in values)})")
         print(f"{title:<30}{cells[0]:>44}{cells[1]:>44}")
     if given.json is not None:
         given.json.write_text(json.dumps({"with": runs[True], "without": runs[False]}, indent=1))
@@ -115,9 +111,8 @@ def main() -> int:
         pairs = [a[key] - b[key] for a, b in zip(runs[True], runs[False], strict=True)]
         added = statistics.median(pairs)
         held &= added < bound
-        print(
-            f"{'pass' if added < bound else 'MISS'}  added to {title}: {added:+.3f} (median of the pairs; target < {bound})"
-        )
+        word = "pass" if added < bound else "MISS"
+        print(f"{word}  added to {title}: {added:+.3f} (median of the pairs; target < {bound})")
     return 0 if held else 1
 
 

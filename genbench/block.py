@@ -130,7 +130,7 @@ def block(run: Run, width: int) -> Block:
         notes=(*_rate_lines(summary, load), *summary.notes, *(run.server.notes if run.server is not None else ())),
         legend=LEGEND if marked else "",
         about=tuple(f"{name}: {text}" for name, text in said.items()),
-        server=words.lines(run.server, number) if run.server is not None else (),
+        server=words.lines(run.server) if run.server is not None else (),
     )
 
 

@@ -241,6 +241,15 @@ def public_url(url: str) -> str:
     return re.sub(SECRET_QUERY, r"\1***", url)
 
 
+def public_store(url: str) -> str:
+    """A place to upload to without user and password, and without its query, which may hold keys of any name."""
+    head, sep, rest = url.partition("://") if "://" in url else ("", "", url)
+    if "@" in rest and re.search("[@:]", rest.partition("/")[0]):
+        rest = "***@" + rest.rpartition("@")[2]
+    place, question, _ = rest.partition("?")
+    return f"{head}{sep}{place}?***" if question else f"{head}{sep}{place}"
+
+
 def public_extra(items: Sequence[str]) -> list[str]:
     """Extra body fields without the values of those whose name sounds like a secret."""
     found = []
@@ -265,6 +274,7 @@ def public_metadata(items: Sequence[str]) -> list[str]:
 PUBLIC: Mapping[str, Any] = {
     "url": public_urls, "endpoint": public_url, "extra": public_extra, "metadata": public_metadata,
     "server_metrics": public_urls, "gpu_telemetry": public_urls, "prometheus": public_urls,
+    "upload": public_store,
 }  # fmt: skip
 
 

@@ -4,7 +4,8 @@ GenbenchError           anything below; the command line prints its one sentence
 ├── ConfigError    (2)  an option, a profile or a combination of them
 ├── DatasetError   (2)  an input file that cannot be read or understood
 ├── TargetError    (3)  the server cannot be reached, is not ready, or refuses the preflight request
-└── RecordError    (2)  a run directory that cannot be read or written
+├── RecordError    (2)  a run directory that cannot be read or written
+└── UploadError    (5)  a transfer of what was measured; all of it is still on disk
 
 A message names the thing, its value and the next step, in one sentence.
 """
@@ -32,3 +33,9 @@ class TargetError(GenbenchError):
 
 class RecordError(GenbenchError):
     """A run directory that cannot be read or written."""
+
+
+class UploadError(GenbenchError):
+    """A run's folder that was not put where it should go."""
+
+    exit_code = 5

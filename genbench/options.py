@@ -424,6 +424,10 @@ class Output:
             metavar="NAME",
         ),
     ] = ()
+    upload: Annotated[
+        str | None,
+        Opt("put the folder there when all is done, like s3://bucket/prefix (see docs/upload.md)", metavar="URL"),
+    ] = None
     json: Annotated[bool, Opt("print the summary as JSON and nothing else", front=True)] = False
     strict: Annotated[bool, Opt("exit with 4 when the run's verdict is INVALID", front=True)] = False
     quiet: Annotated[bool, Opt("no progress line", aliases=("-q",))] = False
@@ -458,8 +462,7 @@ class Telemetry:
     server_metrics: Annotated[
         tuple[str, ...],
         Opt(
-            "the server's own metrics (vLLM, SGLang, TGI, TensorRT-LLM, Triton, NIM, ...); alone: they have to be there; "
-            "repeatable",
+            "where the server tells its own metrics; alone: they have to be there; repeatable",
             metavar="[URL|off]",
             default="<url>/metrics of each server, where it answers",
             bare="on",

@@ -49,7 +49,11 @@ def expired_certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate
 
 @pytest.fixture
 def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Runner:
-    """Runs genbench's command line in this process, its files under `tmp_path`."""
+    """Runs genbench's command line in this process, its files under `tmp_path`.
+
+    A server's own metrics are scraped only where --server-metrics says so: a process for each run takes its time.
+    """
+    monkeypatch.setattr("genbench.studies.observe.BY_DEFAULT", False)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.setenv("GENBENCH_CALIBRATION", str(tmp_path / "calibration.json"))
     return Runner(tmp_path, capsys)

@@ -85,7 +85,7 @@ def test_the_commands_are_found() -> None:
     assert len(commands(README)) > 15
     assert {line.split()[1] for line in commands(README)} == {
         "profile", "plan", "dataset", "report", "list", "simulate", "calibrate", "sweep", "capacity", "import",
-        "compare", "run-ab", "cost", "size",
+        "compare", "run-ab", "cost", "size", "upload",
     }  # fmt: skip
 
 

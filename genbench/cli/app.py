@@ -26,6 +26,7 @@ COMMANDS = {
     "dataset": "show what a data set holds, sending nothing",
     "report": "rebuild every number and file of a run from its records",
     "import": "read another tool's result file as a run",
+    "upload": "put the folder of a run or a study into a store, like S3",
     "calibrate": "measure this client against the embedded engine: its error and its ceiling on this machine",
     "simulate": "serve the embedded engine by itself",
     "list": "show what there is to choose from: profiles, endpoints, datasets, arrivals",

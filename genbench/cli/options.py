@@ -34,7 +34,7 @@ class FieldOption(click.Option):
         if field.kind is bool:
             super().__init__([field.name, *names], is_flag=True, flag_value="true", default=UNSET, type=str)
         else:
-            alone = {"is_flag": False, "flag_value": opt.bare} if opt.bare else {}
+            alone: dict[str, Any] = {"is_flag": False, "flag_value": opt.bare} if opt.bare else {}
             super().__init__([field.name, *names], multiple=field.multiple, default=UNSET, type=str, **alone)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from genbench import config
-from genbench.cli import options, screen
+from genbench.cli import options, screen, upload
 from genbench.cli.app import EXAMPLES
 from genbench.resolve import demo
 
@@ -37,8 +37,9 @@ def run(**values: Any) -> int:
     given = demo(given)
     from genbench.studies.profile import profile
 
-    says = screen.make(given.config.output)
     output = given.config.output
+    upload.ready(given)
+    says = screen.make(output)
     result = profile(given, config.command_line(named, profiles), says)
     screen.show(result, as_json=output.json)
     begin, said = "summary.md", ""
@@ -52,7 +53,8 @@ def run(**values: Any) -> int:
         screen.last_lines(
             [*lines, f"files: {result.folder}/ (begin with {begin})", f"again: {result.header['command']}"]
         )
-    return screen.exit_code(result, strict=output.strict)
+    assert result.folder is not None
+    return upload.after(result.folder, output, screen.exit_code(result, strict=output.strict))
 
 
 def _draw(folder: Path, result: "Run", *, quiet: bool) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from genbench import config
-from genbench.cli import compare, options, screen
+from genbench.cli import compare, options, screen, upload
 from genbench.errors import ConfigError, GenbenchError, RecordError
 from genbench.options import Output, seconds
 
@@ -76,6 +76,7 @@ def run(budget: str | None, resume: str | None, fail_if: Sequence[str], force: b
         given, {side: own.get(side) for side in "ab"}, {side: own.get(f"model_{side}") for side in "ab"}
     )
     output = given.config.output
+    upload.ready(config.changed(given, {"url": both["a"].config.target.url}), resume)
     screens = Screens(output)
     show = Screen(screens.say, screens.watch)
     models: Mapping[str, str] = {}
@@ -101,7 +102,7 @@ def run(budget: str | None, resume: str | None, fail_if: Sequence[str], force: b
         if resume is None and not study.document["blocks"]:
             _take_back(folder)
         raise
-    return _end(done, folder, rules, output)
+    return upload.after(folder, output, _end(done, folder, rules, output))
 
 
 def _end(done: "Interleaved", folder: Path, rules: "CompareWanted", output: Output) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from genbench import config
-from genbench.cli import options, screen
+from genbench.cli import options, screen, upload
 from genbench.errors import ConfigError
 from genbench.options import Output, seconds
 from genbench.studies import ranges
@@ -99,6 +99,7 @@ def run(
     wanted = _wanted(given, by, text, own, budget)
     given = wanted.at_first(given)
     check(given)
+    upload.ready(given, resume)
     output = given.config.output
     screens = Screens(output)
     folder = Path(resume) if resume is not None else study_folder(given, "sweep", screens.say)
@@ -123,7 +124,7 @@ def run(
         screen.last_lines([*([said] if said else []), f"files: {folder}/ (begin with {begin})", _again(done, folder)])
     if done.error is not None:
         sys.stderr.write(f"genbench: {done.error}\n")
-    return exit_code(done, strict=output.strict)
+    return upload.after(folder, output, exit_code(done, strict=output.strict))
 
 
 class Table:

@@ -162,8 +162,8 @@ def answers(curve: Curve) -> tuple[Mark, ...]:
     if not found:
         return ()
     value = float(found["value"])
-    ends = [value if found[end] is None else float(found[end]) for end in ("low", "high")]
-    return (Mark("answer", *ends, words(curve.by, float(f"{value:.3g}")), value),)
+    low, high = (value if found[end] is None else float(found[end]) for end in ("low", "high"))
+    return (Mark("answer", low, high, words(curve.by, float(f"{value:.3g}")), value),)
 
 
 def promises(curve: Curve, metric: str) -> tuple[Mark, ...]:

@@ -1,7 +1,7 @@
 """server_metrics.csv: what servers and GPUs said, a row for each scrape (and GPU), on the run's clock.
 
-`t_ns` is on the clock of requests.csv, `t_s` counts from the first measured send, as figures do. Of histograms there are
-the sum (s) and the count so far; their buckets are in server_metrics.jsonl.
+`t_ns` counts from the first intended moment, like the clock points of requests.csv, `t_s` from the first measured send,
+like figures. Of histograms there are the sum (s) and the count so far; their buckets are in server_metrics.jsonl.
 """
 
 import csv
@@ -21,7 +21,8 @@ def write(run: Run, out: Path) -> list[Path]:
     if run.server is None:
         path.unlink(missing_ok=True)
         return []
-    rows = list(_rows(run.server))
+    known = run.table.intended_ns[run.table.intended_ns >= 0]
+    rows = list(_rows(run.server, int(known.min()) if known.size else 0))
     names = list(dict.fromkeys(name for measure in MEASURES for name in _names(measure.key, measure.kind)))
     present = {name for row in rows for name in row}
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -35,11 +36,12 @@ def _names(key: str, kind: str) -> tuple[str, ...]:
     return (f"{key}_sum", f"{key}_count") if kind == "histogram" else (key,)
 
 
-def _rows(server: Server) -> Iterator[dict[str, object]]:
-    zero = server.window.start_ns
+def _rows(server: Server, zero_ns: int) -> Iterator[dict[str, object]]:
+    start_ns = server.window.start_ns
     for one in server.told:
         for scrape in one.scrapes:
-            at = {"t_ns": scrape.t_ns, "t_s": f"{(scrape.t_ns - zero) / 1e9:.6f}", "source": one.url}
+            t_s = f"{(scrape.t_ns - start_ns) / 1e9:.6f}"
+            at = {"t_ns": scrape.t_ns - zero_ns, "t_s": t_s, "source": one.url}
             plain: dict[str, object] = dict(scrape.values)
             for key, histogram in scrape.histograms.items():
                 plain |= {f"{key}_sum": histogram.total, f"{key}_count": histogram.count}

@@ -32,6 +32,8 @@ ORDER = (
     "itl_cdf",
     "latency_cdf",
     "throughput_over_run",
+    "server_over_run",
+    "gpu_over_run",
     "arrivals_over_run",
     "outcomes_over_run",
     "ttft_box",

@@ -41,6 +41,8 @@ ORDER = (
     "ttft_box",
     "latency_box",
     "throughput_over_run",
+    "server_over_run",
+    "gpu_over_run",
     "arrivals_over_run",
     "outcomes_over_run",
     "ttft_by_input",
@@ -49,6 +51,7 @@ ORDER = (
     "timeline",
     "client_lag",
 )
+ONLY_WITH_NUMBERS = frozenset({"server_over_run", "gpu_over_run"})  # most runs have none, and nothing is missing then
 ROWS = "$rows"  # the page's script makes `values` of it
 COLUMNAR = 4  # fewer rows are shorter as they are
 FONT = (
@@ -96,7 +99,9 @@ def drawn(series: Sequence[tuple[str, Run]], tables: Mapping[str, Table | Nothin
     known = _draw.names()
     chosen = [name for name in ORDER if name in known] + [name for name in known if name not in ORDER]
     numbers = _draw.tables(series, chosen) if tables is None else tables
-    return together([Shown("plots", _draw, name, numbers[name], name in HALF) for name in chosen if name in numbers])
+    shown = [name for name in chosen if name in numbers]
+    shown = [n for n in shown if not (n in ONLY_WITH_NUMBERS and type(numbers[n]) is Nothing)]
+    return together([Shown("plots", _draw, name, numbers[name], name in HALF) for name in shown])
 
 
 def together(shown: Sequence[Shown]) -> Drawn:

@@ -1,9 +1,9 @@
 """report.html: one file that holds the numbers, the figures and the library that draws them. It asks the network for
 nothing, and cannot: its policy allows no request, and of scripts only its own two, by their hashes.
 
-Order: what was measured and the verdict; the numbers that matter and the promises; figures; every number; the slowest
-requests; outcomes; servers; the client; the configuration; definitions; the command. Of several runs the first screen
-is one table with a row for each, the figures show all of them, and the rest follows run by run.
+Order: what was measured and the verdict; the numbers that matter and the promises; figures; every number; the server's
+side; the slowest requests; outcomes; servers; the client; the configuration; definitions; the command. Of several runs
+the first screen is one table with a row for each, the figures show all of them, and the rest follows run by run.
 
 What a server or a user wrote is text to this page and never markup, see `markup`.
 """
@@ -18,7 +18,7 @@ from genbench.metrics.summary import Run
 from genbench.plots import _draw
 from genbench.plots._figure import Nothing, Table
 from genbench.plots._look import DARK, LIGHT, Look
-from genbench.report import figures, numbers, setup, slowest, top
+from genbench.report import figures, numbers, server, setup, slowest, top
 from genbench.report.markup import Html, e, join, json_script, script, table
 
 NAME = "report.html"
@@ -77,6 +77,7 @@ def _rest(run: Run, prefix: str) -> list[Html | None]:
     """What is told of each run by itself."""
     return [
         numbers.tables(run, prefix),
+        server.section(run, prefix),
         slowest.slowest(run, prefix),
         slowest.outcomes(run, prefix),
         slowest.servers(run, prefix),
@@ -91,6 +92,7 @@ def _links(run: Run) -> Html:
         "promises": "Promises" if run.summary.slo else "",
         "figures": "Figures",
         "numbers": "All numbers",
+        "server": "The server's side" if run.server is not None else "",
         "slowest": "Slowest",
         "outcomes": "Outcomes",
         "servers": "Servers" if run.summary.targets else "",

@@ -270,7 +270,7 @@ def measure(server: Engine, kind: str, in_flight: int, seconds: float) -> tuple[
     """
     server.clear()
     with tempfile.TemporaryDirectory(prefix="genbench-calibrate-") as folder:
-        options = load_of(server.url, kind, in_flight, seconds) | {"artifact_dir": folder}
+        options = load_of(server.url, kind, in_flight, seconds) | {"artifact_dir": folder, "server_metrics": ("off",)}
         spent_s = server.cpu_s()
         run = profile(config.load(options), config.command_line(options, ()), Screen(lambda _: None, None))
         if run.summary.interrupted:

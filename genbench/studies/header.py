@@ -44,7 +44,7 @@ def header(prepared: Prepared, command: list[str]) -> dict[str, Any]:
         },
         "tokenizer": prepared.tokenizer.name if prepared.tokenizer is not None else None,
         "notes": list(prepared.notes),
-        **_about(config.public(prepared.config)["about"]),
+        **about(config.public(prepared.config)["about"]),
         "environment": {
             "host": platform.node(),
             "system": platform.platform(),
@@ -55,7 +55,7 @@ def header(prepared: Prepared, command: list[str]) -> dict[str, Any]:
     }
 
 
-def _about(said: Mapping[str, Any]) -> dict[str, Any]:
+def about(said: Mapping[str, Any]) -> dict[str, Any]:
     """The user's own words on the run, where there are some: `hardware` and `metadata`, each a mapping."""
     hardware = {name: value for name, value in said.items() if name != "metadata" and value is not None}
     notes = {key.strip(): value.strip() for key, _, value in (item.partition("=") for item in said["metadata"])}

@@ -4,7 +4,7 @@ What the user named has to be there, and is looked at before any load is sent; `
 taken where it answers. After that nothing here can stop a run: what goes wrong is a sentence.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,13 +15,13 @@ from genbench.clock import now_ns
 from genbench.errors import ConfigError
 from genbench.options import RunConfig
 from genbench.telemetry import log, query
-from genbench.telemetry.beside import NAME, Beside
+from genbench.telemetry.beside import EVERY_S, NAME, Beside
 from genbench.telemetry.source import DEFAULT_PATHS, Source, Unavailable, parsed, unix_path
 from genbench.transport.address import parse_headers, parse_url, proxy_of
 
 SERVER, GPU, PROMETHEUS = "--server-metrics", "--gpu-telemetry", "--prometheus"
 OFF, ON = ("off", "false", "no"), ("on", "true", "yes")  # YAML makes booleans of them
-Say = Callable[[str], None]
+BY_DEFAULT = True
 
 
 class Observed:
@@ -32,9 +32,9 @@ class Observed:
         self._config = config
         wanted = config.telemetry
         words = [text.strip().lower() for text in wanted.server_metrics]
-        self._off, self._insist = bool(set(words) & set(OFF)), bool(set(words) & set(ON))
+        off, self._insist = bool(set(words) & set(OFF)), bool(set(words) & set(ON))
         named = [text for text, word in zip(wanted.server_metrics, words, strict=True) if word not in (*OFF, *ON)]
-        if self._off and (named or self._insist):
+        if off and (named or self._insist):
             raise ConfigError(f"{SERVER} off goes with no other {SERVER}; leave one of them out")
         self._named = [
             *(Source(parsed(text, SERVER), "server", SERVER) for text in named),
@@ -43,7 +43,8 @@ class Observed:
         self._prometheus = [
             Source(parsed(text, PROMETHEUS, "/"), "prometheus", PROMETHEUS) for text in wanted.prometheus
         ]
-        self._beside = None if self._off and not self._named else Beside()
+        self._default = not off and (self._insist or (BY_DEFAULT and not named))  # whether <url>/metrics is asked
+        self._beside = Beside() if self._default or self._named else None
         self._folder: Path | None = None
         self._span_ns = (0, 0)
 
@@ -57,13 +58,12 @@ class Observed:
         for source in self._prometheus:
             query.checked(source)
         named = [own.with_keys(source) for source in self._named]
-        servers = [source for source in named if source.role == "server"]
-        if not self._off and not servers:
+        if self._default:
             named += [own.default(url, insist=self._insist) for url in urls if self._insist or not own.proxied(url)]
         if self._beside is None or not named:
             self.close()
             return
-        answers = self._beside.ask(named)
+        answers = self._beside.ask(named, EVERY_S)
         for source, answer in zip(named, answers, strict=True):
             if source.asked and answer.get("error"):
                 self.close()

@@ -79,7 +79,7 @@ def profile(given: config.Given, command: list[str], screen: Screen, judge: Judg
             write_header(folder / "run.json", head | facts)
             if prepared.tokenizer is not None and not amend.count_tokens(writer, prepared.tokenizer, texts):
                 said = f"the tokenizer {prepared.tokenizer.name} failed after the run: output tokens are the server's"
-                write_header(folder / "run.json", head | facts | {"notes": [*head["notes"], said]})
+                write_header(folder / "run.json", head | facts | {"notes": [*facts["notes"], said]})
     run = rebuild(folder)
     for said in export.write(exporters, run, folder):
         screen.say(said)

@@ -33,9 +33,11 @@ class Beside:
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, start_new_session=True
             )
 
-    def ask(self, sources: Sequence[Source], every_s: float = EVERY_S) -> list[Mapping[str, Any]]:
+    def ask(
+        self, sources: Sequence[Source], every_s: float = EVERY_S, timeout_s: float = TIMEOUT_S
+    ) -> list[Mapping[str, Any]]:
         """Ask each source once. An answer for each, in their order: {"dialect": ...} or {"error": ...}."""
-        self._tell({"every_s": every_s, "sources": [one.packed() for one in sources]})
+        self._tell({"every_s": every_s, "timeout_s": timeout_s, "sources": [one.packed() for one in sources]})
         until_s = time.monotonic() + START_S + TIMEOUT_S * len(DEFAULT_PATHS)
         found: dict[int, Mapping[str, Any]] = {}
         rest = b""

@@ -29,6 +29,7 @@ class Scrape:
     histograms: Mapping[str, Histogram] = field(default_factory=dict)
     gpus: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     error: str = ""
+    took_ns: int = 0  # the moment is known to half of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,8 @@ def _scrape(row: Mapping[str, Any]) -> Scrape:
         if key in BY_KEY
     }
     gpus = {gpu: {key: v for key, v in told.items() if key in BY_KEY} for gpu, told in row.get("g", {}).items()}
-    return Scrape(int(row["t_ns"]), {k: v for k, v in row.get("v", {}).items() if k in BY_KEY}, histograms, gpus)
+    values = {key: value for key, value in row.get("v", {}).items() if key in BY_KEY}
+    return Scrape(int(row["t_ns"]), values, histograms, gpus, took_ns=int(row.get("took_ns", 0)))
 
 
 def tracks(told: Sequence[Told], key: str) -> list[Track]:

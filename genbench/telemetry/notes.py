@@ -37,7 +37,7 @@ def _of_source(one: Told, client: "Client") -> Iterator[str]:
         yield f"counters of {one.url} fell during the run: it was started anew; deltas have both parts"
     gone = [key for key in WATCHED if key in good[0].values and key not in good[-1].values]
     if gone:
-        yield f"{one.url} stopped telling {', '.join(BY_KEY[key].label.lower() for key in gone)} during the run"
+        yield f"{one.url} stopped telling {', '.join(BY_KEY[key].label for key in gone)} during the run"
     if one.role == "gpu":
         yield from _stale(one, inside)
     elif one.role == "server" and not one.dialect:

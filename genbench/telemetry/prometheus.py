@@ -1,27 +1,27 @@
 """What one answer of an exporter says, in the words of `vocabulary`: Prometheus text, or the JSON of `trtllm-serve`.
 
 Rules
-- Only lines whose name is in `names` are parsed (by prometheus_client): a server's answer has hundreds of others.
+- Lines are parsed by prometheus_client; those whose name is not in `names` are left out, hundreds in some answers.
 - Series that differ in labels are one value: added up, or averaged where the measure says so; of tensor-parallel ranks
   only rank 0 counts. GPUs are kept apart.
-- What is no number (NaN) is not there. Nothing here remembers an earlier answer.
+- What is no number (NaN) is not there.
 
 Format: https://prometheus.io/docs/instrumenting/exposition_formats/.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
-from prometheus_client.parser import text_string_to_metric_families
 
 from genbench.telemetry import names
 from genbench.telemetry.names import Dialect, Row
 from genbench.telemetry.vocabulary import BY_KEY, OF_GPU
 
+MOST_SEEN = 50_000
 TAILS = ("", "_bucket", "_sum", "_count")
 ALONE = "0"  # the GPU of an exporter that does not say which
 Labelled = tuple[Mapping[str, str], float]
@@ -60,44 +60,83 @@ def read(body: bytes) -> tuple[str, Reading]:
 
     An exporter of names that nobody here knows is one all the same: ("", an empty reading).
     """
-    text = body.decode("utf-8", "replace")
-    start = text.lstrip()[:1]
-    if start in ("{", "[") and '="' not in text.partition("\n")[0]:
-        return names.TENSORRT_LLM.name, iterations(body)
-    if start == "<":
-        raise NotMetrics("an HTML page")
-    lines, all_names = _known_lines(text)
-    if not all_names:
-        raise NotMetrics("no metric at all" if not text.strip() else "something that is no metrics")
-    try:
-        series = grouped(
-            (sample.name, sample.labels, float(sample.value))
-            for family in text_string_to_metric_families("\n".join(lines) + "\n")
-            for sample in family.samples
-        )
-        if not lines:  # nothing known: at least one line has to be a metric
-            list(text_string_to_metric_families(text))
-    except (ValueError, IndexError, KeyError) as error:
-        raise NotMetrics("something that is no metrics") from error
-    spoken = dialects(all_names)
-    return ", ".join(dict.fromkeys(one.name for one in spoken if one.name != "host")), translated(series, spoken)
+    return Reader().read(body)
 
 
-def _known_lines(text: str) -> tuple[list[str], set[str]]:
-    """The lines to parse, and all names there are, with `_` for `:`."""
-    known = _known()
-    kept, found = [], set()
-    for line in text.splitlines():
-        if not line or line[0] == "#":
-            continue
-        end = next((k for k, c in enumerate(line) if c in "{ \t"), 0)
-        name = line[:end].replace(":", "_")
-        if not name or not (name[0].isalpha() or name[0] == "_"):
-            continue
-        found.add(name)
-        if name in known:
-            kept.append(line)
-    return kept, found
+class Reader:
+    """Reads the answers of one exporter, one after the other.
+
+    prometheus_client parses a line once: a later one with the same name and labels, up to its last space, differs in
+    its value only. That makes 0.6 ms of 6 for vLLM's 50 kB.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[str, Seen] = {}  # by the line without its value
+        self._names: set[str] = set()
+        self._spoken: list[Dialect] = []
+
+    def read(self, body: bytes) -> tuple[str, Reading]:
+        """See `read`."""
+        text = body.decode("utf-8", "replace")
+        start = text.lstrip()[:1]
+        if start in ("{", "[") and '="' not in text.partition("\n")[0]:
+            return names.TENSORRT_LLM.name, iterations(body)
+        if start == "<":
+            raise NotMetrics("an HTML page")
+        if not start:
+            raise NotMetrics("no metric at all")
+        found: set[str] = set()
+        try:
+            series = grouped(self._samples(text, found))
+        except (ValueError, IndexError, KeyError) as error:
+            raise NotMetrics("something that is no metrics") from error
+        if not found:
+            raise NotMetrics("something that is no metrics")
+        if found != self._names:
+            self._names, self._spoken = found, dialects(found)
+        spoken = ", ".join(dict.fromkeys(one.name for one in self._spoken if one.name != names.HOST.name))
+        return spoken, translated(series, self._spoken)
+
+    def _samples(self, text: str, found: set[str]) -> Iterator[tuple[str, Mapping[str, str], float]]:
+        """What has a known name; all names there are go into `found`, with `_` for `:`."""
+        for line in text.splitlines():
+            if not line or line[0] == "#":
+                continue
+            head, _, value = line.rpartition(" ")
+            seen = self._seen.get(head)
+            if seen is None:
+                try:
+                    name, labels, number, plain = _parsed(line)
+                except (ValueError, IndexError):
+                    if line.partition("{")[0].partition(" ")[0].replace(":", "_") in _known():
+                        raise
+                    continue  # a name that nobody asks for
+                seen = Seen(name, labels if name in _known() else None)
+                if plain and len(self._seen) < MOST_SEEN:
+                    self._seen[head] = seen
+            else:
+                number = float(value)
+            found.add(seen.name)
+            if seen.labels is not None:
+                yield seen.name, seen.labels, number
+
+
+class Seen(NamedTuple):
+    """The name of a line, `_` for `:`, and its labels where the name is known."""
+
+    name: str
+    labels: Mapping[str, str] | None
+
+
+def _parsed(line: str) -> tuple[str, Mapping[str, str], float, bool]:
+    """Name, labels and value of a line, and whether there is nothing else in it. Raises ValueError."""
+    from prometheus_client.parser import text_string_to_metric_families  # 0.08 s, paid by who scrapes
+
+    for family in text_string_to_metric_families(line + "\n"):
+        for one in family.samples:
+            plain = one.timestamp is None and one.exemplar is None
+            return one.name.replace(":", "_"), one.labels, float(one.value), plain
+    raise ValueError(line)
 
 
 @cache
@@ -109,11 +148,6 @@ def _known() -> frozenset[str]:
         for row in dialect.rows:
             found |= {name + tail for name in (*row.names, *(row.parts or ())) for tail in TAILS}
     return frozenset(found)
-
-
-def known_names() -> frozenset[str]:
-    """Every name that some row reads, `_` for `:`, with the tails of histograms."""
-    return _known()
 
 
 def grouped(samples: Iterable[tuple[str, Mapping[str, str], float]]) -> dict[str, list[Labelled]]:

@@ -1,13 +1,13 @@
 """The process that asks exporters beside a run: told on standard input, rows into a file. `python -m` runs it.
 
 Rules
-- Line 1 of its input is what to ask: `{"every_s": 0.5, "sources": [...]}`. It answers with a line for each source: who
-  speaks there, or why nobody does. Line 2 is the file to write: from then on it asks every `every_s`. When the input
-  ends it asks once more and is gone: with its parent at the latest, who need not live to say so.
+- Line 1 of its input is what to ask: `{"every_s": 0.5, "timeout_s": 2, "sources": [...]}`. It answers with a line for
+  each source: who speaks there, or why nobody does. Line 2 is the file to write: from then on it asks every `every_s`.
+  When the input ends it asks once more and is gone: with its parent at the latest, who need not live to say so.
 - Each source has a thread: one that hangs holds up nobody else. It ignores SIGINT and is nice to others.
-- A row is one answer: `t_ns` on the run's clock (half-way between question and answer), `v` gauges and counters, `h`
-  histograms as [sum, count, bounds, counts], `g` by GPU; or `error`. The first row of a source is from before the load.
-  Lines with `url` name the sources.
+- A row is one answer: `t_ns` on the run's clock (half-way between question and answer, which lay `took_ns` apart), `v`
+  gauges and counters, `h` histograms as [sum, count, bounds, counts], `g` by GPU; or `error`. The first row of a source
+  is from before the load. Lines with `url` name the sources.
 """
 
 import json
@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 from genbench.clock import now_ns
 from genbench.telemetry import prometheus
-from genbench.telemetry.source import TIMEOUT_S, Line, Source, Unavailable, unpacked
+from genbench.telemetry.source import Line, Source, Unavailable, unpacked
 
 NICE = 10
 
@@ -54,12 +54,13 @@ class Log:
 class Scraper:
     """Asks one source, in a thread of its own."""
 
-    def __init__(self, number: int, source: Source, log: Log, every_s: float) -> None:
+    def __init__(self, number: int, source: Source, log: Log, every_s: float, timeout_s: float) -> None:
         self._number = number
         self._source = source
         self._log = log
         self._every_s = every_s
-        self._line = Line(source)
+        self._line = Line(source, timeout_s)
+        self._reader = prometheus.Reader()
         self._path = ""
         self.begin = threading.Event()
         self.stop = threading.Event()
@@ -115,8 +116,9 @@ class Scraper:
         row: dict[str, Any] = {"source": self._number}
         try:
             body = self._line.get(self._path)
-            row["t_ns"] = (began_ns + now_ns()) // 2
-            _, reading = prometheus.read(body)
+            row["took_ns"] = now_ns() - began_ns
+            row["t_ns"] = began_ns + row["took_ns"] // 2
+            _, reading = self._reader.read(body)
         except (Unavailable, prometheus.NotMetrics) as error:
             row["t_ns"] = began_ns
             row["error"] = str(error) if isinstance(error, Unavailable) else f"answered with {error}"
@@ -146,7 +148,8 @@ def main() -> None:
         return
     told = json.loads(first)
     log = Log()
-    scrapers = [Scraper(k, unpacked(one), log, told["every_s"]) for k, one in enumerate(told["sources"])]
+    times = told["every_s"], told["timeout_s"]
+    scrapers = [Scraper(k, unpacked(one), log, *times) for k, one in enumerate(told["sources"])]
     for one in scrapers:
         one.thread.start()
     path = sys.stdin.buffer.readline()
@@ -157,7 +160,7 @@ def main() -> None:
         sys.stdin.buffer.read()
         for one in scrapers:
             one.stop.set()
-        until_s = time.monotonic() + TIMEOUT_S + 0.5
+        until_s = time.monotonic() + told["timeout_s"] + 0.5
         for one in scrapers:
             one.thread.join(max(0.0, until_s - time.monotonic()))
     os._exit(0)  # a thread that hangs in an exporter's answer is left there

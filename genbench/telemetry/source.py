@@ -135,6 +135,7 @@ class Line:
                 raise TimeoutError
             if len(found) > MOST_BYTES:
                 raise Unavailable("an answer without end")
+        response.close()  # read1 leaves it open at its end, and the connection with it
         if response.status != 200:
             raise Unavailable(f"HTTP {response.status}")
         return bytes(found)
@@ -163,6 +164,8 @@ class Line:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, http.client.RemoteDisconnected):
+        return "it closed the connection"
     if isinstance(error, OSError):
         return (error.strerror or str(error) or "the connection broke").lower()
     return "no HTTP answer"

@@ -36,7 +36,6 @@ MEASURES = (
     Measure("prefix_hit_pct", "gauge", "%", "Prefix hit rate", "as the engine itself averages it", several="mean"),
     Measure("prefix_queries", "counter", "token", "Prefix queries", "prompt tokens looked for in the prefix cache"),
     Measure("prefix_hits", "counter", "token", "Prefix hits", "prompt tokens found there"),
-    Measure("prefix_misses", "counter", "blocks", "Prefix misses", "where the engine tells blocks found and not found"),
     Measure("preemptions", "counter", "requests", "Preemptions", "requests put back because the KV cache was full"),
     Measure("prompt_tokens", "counter", "token", "Prompt tokens", "computed or found in the cache"),
     Measure("generation_tokens", "counter", "token", "Generated tokens", "of all requests, failed ones too"),

@@ -1,25 +1,22 @@
-"""The few lines of the final block on the server's side; whoever calls hands over how numbers are written."""
+"""The few lines of the final block on the server's side."""
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from genbench.telemetry.figures import Server
 
-Number = Callable[..., str]
 GIB = 2.0**30
 
 
-def lines(server: Server, number: Number) -> tuple[str, ...]:
-    """At most four lines, ASCII; what nobody told is left out."""
-    found = [", ".join(part) for part in (list(_load(server, number)), list(_gpu(server, number))) if part]
-    found[1:1] = [line for line in (_ttft(server, number), _tokens(server, number)) if line]
-    if not found:
-        return ()
+def lines(server: Server) -> tuple[str, ...]:
+    """At most five lines, ASCII; what nobody told is left out."""
+    said = [", ".join(_load(server)), *_ttft(server), ", ".join(_cache(server)), ", ".join(_gpu(server))]
+    found = [line for line in said if line]
     speak = ", ".join(dict.fromkeys(one.dialect for one in server.told if one.dialect))
-    return (f"the server's side{f' ({speak})' if speak else ''}: {found[0]}", *(f"  {line}" for line in found[1:]))
+    head = f"server ({speak})" if speak else "server"
+    return (f"{head}: {found[0]}", *(f"  {line}" for line in found[1:])) if found else ()
 
 
-def _load(server: Server, number: Number) -> Iterator[str]:
+def _load(server: Server) -> Iterator[str]:
     for key, name, unit in (
         ("kv_cache_pct", "KV cache", " %"),
         ("running", "running", ""),
@@ -28,45 +25,40 @@ def _load(server: Server, number: Number) -> Iterator[str]:
     ):
         one = server.metrics.get(key)
         if one is not None:
-            yield f"{name} mean {number(one['mean'])}{unit} max {number(one['max'], 'requests')}{unit}"
+            yield f"{name} mean {one['mean']:.3g}{unit} max {one['max']:.4g}{unit}"
 
 
-def _ttft(server: Server, number: Number) -> str:
+def _ttft(server: Server) -> Iterator[str]:
+    """Its own beside the client's, and what lies between the two."""
     own, client = server.metrics.get("ttft"), server.window.ttft_ms
-    if own is None or not client:
-        return ""
+    if own is not None and own.get("p50") is not None and client:
+        p95 = "-" if own["p95"] is None else f"{own['p95']:.4g}"
+        told = f"server {own['p50']:.4g} / {p95} ms (from buckets)"
+        yield f"TTFT p50 / p95: {told}, client {client['p50']:.4g} / {client['p95']:.4g} ms"
     outside, queue = server.derived.get("ttft_outside"), server.derived.get("ttft_in_queue")
-    both = ", ".join(
-        f"{name} {number(own[name])} of the client's {number(client[name])} ms"
-        for name in ("p50", "p95")
-        if own.get(name) is not None and name in client
-    )
-    shares = [f"{_share(outside)} of the mean outside the engine"] if outside else []
-    shares += [f"{_share(queue)} in its queue"] if queue else []
-    text = f"its TTFT {both}" if both else f"its TTFT mean {number(own['mean'])} ms"
-    return f"{text}; {', '.join(shares)}" if shares else text
+    shares = [f"{outside['share_pct']:.1f} % outside the engine (network, its front)"] if outside else []
+    shares += [f"{queue['share_pct']:.1f} % in its queue"] if queue else []
+    if shares:
+        yield f"of the client's mean TTFT: {', '.join(shares)}"
 
 
-def _share(one: Mapping[str, Any]) -> str:
-    return f"{one['share_pct']:.1f} %"
-
-
-def _tokens(server: Server, number: Number) -> str:
+def _cache(server: Server) -> Iterator[str]:
     hit, lost = server.derived.get("prefix_hit_pct"), server.metrics.get("preemptions")
-    found = [f"prefix hits {number(hit['value'])} %"] if hit and hit["value"] > 0 else []
-    found += [f"{lost['delta']:,.0f} preemptions"] if lost and lost["delta"] > 0 else []
-    return ", ".join(found)
+    if hit is not None and hit["value"] > 0:
+        yield f"prefix hits {hit['value']:.3g} %"
+    if lost is not None and lost["delta"] > 0:
+        yield f"{lost['delta']:,.0f} preemptions"
 
 
-def _gpu(server: Server, number: Number) -> Iterator[str]:
+def _gpu(server: Server) -> Iterator[str]:
     metrics, derived = server.metrics, server.derived
     busy = metrics.get("gpu_sm_active_pct") or metrics.get("gpu_util_pct")
     if busy is not None:
         what = "SMs active" if "gpu_sm_active_pct" in metrics else "GPU utilisation"
-        yield f"{what} mean {number(busy['mean'])} %"
+        yield f"{what} mean {busy['mean']:.3g} %"
     if "gpu_memory_used" in metrics:
-        yield f"GPU memory max {number(metrics['gpu_memory_used']['max'] / GIB)} GiB"
+        yield f"GPU memory max {metrics['gpu_memory_used']['max'] / GIB:.3g} GiB"
     if "gpu_power" in metrics:
-        yield f"power mean {number(metrics['gpu_power']['mean'])} W"
+        yield f"power mean {metrics['gpu_power']['mean']:.4g} W"
     if "energy_per_output_token" in derived:
-        yield f"{number(derived['energy_per_output_token']['value'])} J per output token"
+        yield f"{derived['energy_per_output_token']['value']:.3g} J per output token"

@@ -8,6 +8,7 @@ import pytest
 
 from genbench import curves
 from genbench.curves import _draw, _search
+from genbench.plots._look import LIGHT
 from genbench.report import curves_page
 from tests.curves.made_sweeps import entry
 from tests.report.dom import parse
@@ -64,7 +65,7 @@ def test_the_answer_is_a_mark(folder: Path) -> None:
     table = _draw.tables([("", _search.as_sweep(searched()))], ["promises_by_load"])["promises_by_load"]
     marks = [mark for mark in table.marks if mark.kind == "answer"]  # type: ignore[union-attr]
     assert [(mark.low, mark.high, mark.share_pct, mark.text) for mark in marks] == [(3.9, 4.4, 4.1, "4.1 req/s")]
-    drawn = str(_draw.spec("promises_by_load", table, _draw.LIGHT))  # type: ignore[arg-type]
+    drawn = str(_draw.spec("promises_by_load", table, LIGHT))  # type: ignore[arg-type]
     assert "4.1 req/s" in drawn
     assert "'type': 'rect'" in drawn
 

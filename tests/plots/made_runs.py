@@ -1,6 +1,7 @@
 """Runs made by hand for figures: a usual one, and those that have little or nothing to show."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import orjson
 from genbench.metrics import slo
 from genbench.metrics.summary import Run, summarise
 from genbench.records import as_row, open_table, table_from
+from genbench.telemetry.figures import Client, figures
+from genbench.telemetry.log import Scrape, Told
 from genbench.types import Outcome, Phase, Record
 from tests.metrics.made import ns, stream
 
@@ -35,7 +38,22 @@ def usual(count: int = 64, slower: float = 0.0) -> Run:
             made[-1].outcome, made[-1].error = Outcome.TRUNCATED, "the stream ended early"
     times = [ns(1000.0 * k) for k in range(3)]
     series = {"t_ns": times, "loop_lag_max_ns": [200_000, 5_000_000, 300_000]}
-    return run_of(made, ("ttft.p95<70ms", "itl.p99<12ms", "request_latency.mean<2s"), health={"series": series})
+    return watched(
+        run_of(made, ("ttft.p95<70ms", "itl.p99<12ms", "request_latency.mean<2s"), health={"series": series})
+    )
+
+
+def watched(run: Run) -> Run:
+    """The run with a server and a GPU that were scraped every 100 ms."""
+    first, last = int(run.table.sent_ns.min()), int(run.table.end_ns.max())
+    server, gpu = [], []
+    for k, t_ns in enumerate(range(first - ns(100.0), last + ns(100.0), ns(100.0))):
+        values = {"running": k % 4 + 1.0, "waiting": k % 3 + 0.0, "kv_cache_pct": 10.0 + k % 7}
+        server.append(Scrape(t_ns, values))
+        told = {"gpu_power": 200.0 + 10 * (k % 5), "gpu_util_pct": 80.0 + k % 9, "gpu_memory_used": 2.0**34}
+        gpu.append(Scrape(t_ns, gpus={"GPU-0": told}))
+    told_by = (Told("http://a/metrics", "server", "vllm", server), Told("http://b/metrics", "gpu", "dcgm", gpu))
+    return replace(run, server=figures(told_by, Client(first, last, {}, 0.0)))
 
 
 def opened(count: int = 64) -> Run:

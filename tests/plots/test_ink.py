@@ -19,7 +19,7 @@ OF_ARRIVALS = ("arrivals_over_run",)
 ONE_DARK = ("latency_over_run", "ttft_cdf")
 RAMPED = ("latency_over_run", "lengths_heatmap")
 WITHOUT_Y = ("ttft_box", "latency_box")  # their other axis is the runs' names
-UNIT = re.compile(r".+ \((ms|s|%|tokens|token/s|req/s|input/s|requests|in order sent)(, log scale)?\)")
+UNIT = re.compile(r".+ \((ms|s|%|tokens|token/s|req/s|input/s|requests|in order sent|W|GiB)(, log scale)?\)")
 COLOURS = {  # of the figures that tell several things apart, by place in the look's series
     "outcomes_over_run": (0, 1),
     "arrivals_over_run": (0, 1),

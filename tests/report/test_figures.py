@@ -38,7 +38,8 @@ def rows(node: Any) -> Any:
 def test_every_figure_has_a_place(drawn: figures.Drawn) -> None:
     tree = parse(drawn.places)
     titles = {node.text for node in tree.all("h3")}
-    assert titles == {str(_draw.figure(name).TITLE) for name in _draw.names()}
+    shown = set(_draw.names()) - figures.ONLY_WITH_NUMBERS  # nobody was scraped
+    assert titles == {str(_draw.figure(name).TITLE) for name in shown}
     places = tree.all("div", class_="plot")
     assert [int(node.attributes["data-figure"]) for node in places] == list(range(len(drawn.data["figures"])))
     for node in places:
