@@ -6,7 +6,8 @@ Rules
 - The bracket is the highest load that was kept below every missed one, and the lowest missed one above every kept one.
   A load missed below one that was kept counts for neither: one of the two was wrong, and it is probed again. Where the
   one that was kept was let pass leniently, it was that one; such a load is probed again once a missed one comes within
-  a factor of `NEAR`.
+  a factor of `NEAR`. So is one, within `DOUBT` of one that held, whose number in flight was judged to grow although its
+  requests had kept their promises so far: near the limit a long busy stretch looks like growth.
 - From then on every probe is a confirmation: it is made at the estimate (`limit`), its records join the others, and the
   estimate moves. The first that keeps its promises, or was made at the answer, and leaves the interval as narrow as was
   asked for is the last. Where one is missed, the search goes on below it.
@@ -30,7 +31,7 @@ from genbench.stats import Floats, Ints
 from genbench.studies.probe import Series, Verdict
 
 STEP = 4.0
-NEAR = 2.1
+NEAR, DOUBT = 2.1, 1.3
 DOWN = 4  # steps down before it is given up
 MOST = 12
 DIGITS = 3
@@ -64,9 +65,16 @@ class Tried:
     @property
     def held(self) -> bool:
         """Whether its own shares are at least the promised ones and its figures too, whatever the test says."""
-        found = self.series.values()
-        shares = all(one.shares.size > 0 and one.mean >= share for share, one in found)
-        return self.verdict != "missed" and self.figures and shares
+        return self.verdict != "missed" and self.figures and self._shares
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether it was ended as growing while all that had been promised was kept."""
+        return self.grew and self.figures and self._shares
+
+    @property
+    def _shares(self) -> bool:
+        return all(one.shares.size > 0 and one.mean >= share for share, one in self.series.values())
 
     @property
     def too_high(self) -> bool:
@@ -189,7 +197,7 @@ def propose(tried: Sequence[Tried], goal: Goal) -> float | None:
     latest = _latest(tried)
     if high is None and not all(one.held for one in latest):  # missed below what was kept: a second opinion
         value = min(one.value for one in latest if not one.held)
-        return value if sum(one.value == value for one in tried) == 1 else None
+        return value if _tries(tried, value) == 1 else None
     if high is None:
         return _fresh(_within(max(one.value for one in tried) * STEP, goal), tried)
     if low is None:
@@ -199,6 +207,9 @@ def propose(tried: Sequence[Tried], goal: Goal) -> float | None:
         return _fresh(_within(bottom / STEP, goal), tried)
     if high / low <= 1 + goal.precision or (goal.whole and high - low <= 1):
         return None
+    held = max(one.value for one in latest if one.value == low or (one.held and one.value < high))
+    if high / held <= DOUBT and any(one.value == high and one.doubtful for one in latest) and _tries(tried, high) == 1:
+        return high
     inside = [one for one in latest if low < one.value < high]
     fitted = limit(tried) if inside else None
     if fitted is not None and low < fitted[1] < high:
@@ -226,6 +237,10 @@ def bracket(tried: Sequence[Tried]) -> tuple[float | None, float | None]:
     low = max((value for value in kept if not missed or value < min(missed)), default=None)
     high = min((value for value in missed if not kept or value > max(kept)), default=None)
     return low, high
+
+
+def _tries(tried: Sequence[Tried], value: float) -> int:
+    return sum(one.value == value for one in tried)
 
 
 def _latest(tried: Sequence[Tried]) -> list[Tried]:

@@ -114,6 +114,10 @@ def grew(value: float) -> Tried:
     return Tried(value, "missed", {"p": (0.95, Series(np.full(40, 0.2), SIZE))}, grew=True)
 
 
+def doubtful(value: float) -> Tried:
+    return Tried(value, "missed", {"p": (0.95, Series(np.ones(40), SIZE))}, grew=True)
+
+
 def close(value: float, share: float = 0.96) -> Tried:
     return Tried(value, "close", {"p": (0.95, Series(np.full(40, share), SIZE))})
 
@@ -153,6 +157,10 @@ def test_the_bracket(tried: list[Tried], expected: tuple[float | None, float | N
         ([kept(1), close(2, 1.0), grew(4)], 2.83),  # there is none yet
         ([kept(1), missed(1.04)], None),
         ([kept(1), missed(4), kept(5)], 4),  # a second opinion
+        ([kept(8), doubtful(9)], 9),  # and here: in flight grew, and all kept their promise
+        ([kept(8), doubtful(9), doubtful(9)], 8.49),
+        ([kept(8), grew(9)], 8.49),
+        ([kept(4), doubtful(9)], 6),
         ([kept(1), missed(4), kept(5), missed(4)], None),
     ],
 )
