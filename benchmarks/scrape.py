@@ -14,15 +14,18 @@ import os
 import statistics
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import arena
 import numpy as np
 
-from genbench.records import open_table
+from genbench.records import RecordTable, open_table
 from genbench.studies import truth
+from genbench.telemetry import log
 
+NEAR_NS = 5_000_000  # of a scrape every 500 ms: 2 % of all requests are as near by chance
 BOUNDS = (("TTFT error p99 (ms)", "ttft_p99", 0.1), ("client lag p99 (ms)", "lag_p99", 0.2))
 ROWS = (
     ("TTFT error p50 (ms)", "ttft_p50"),
@@ -34,7 +37,16 @@ ROWS = (
     ("waiting for a core (%)", "cpu_wait"),
     ("CPU of all, whole run (s)", "all_cpu_s"),
     ("scrapes", "scrapes"),
+    ("latest 2 % near one (%)", "near"),
 )
+
+
+def late_near_scrapes(table: RecordTable, told: Sequence[log.Told]) -> float:
+    """Of the 2 % of the requests that left latest, how many left within `NEAR_NS` of a scrape, in percent."""
+    lag = table.sent_ns - table.ready_ns
+    latest = table.sent_ns[np.argsort(-lag)[: max(1, lag.size // 50)]]
+    scrapes = np.array([scrape.t_ns for one in told for scrape in one.scrapes], dtype=np.int64)
+    return 100 * float((np.abs(latest[:, None] - scrapes) < NEAR_NS).any(axis=1).mean()) if scrapes.size else 0.0
 
 
 def one_run(given: argparse.Namespace, url: str, *, scraped: bool) -> dict[str, float]:
@@ -49,7 +61,9 @@ def one_run(given: argparse.Namespace, url: str, *, scraped: bool) -> dict[str, 
         ], given.limit)  # fmt: skip
         if cost.code:
             raise RuntimeError(cost.output)
-        matched = truth.pairs(truth.seen(open_table(folder)), truth.logged(arena.ask(url + "/truth", None)["requests"]))
+        table = open_table(folder)
+        near = late_near_scrapes(table, log.read(folder))
+        matched = truth.pairs(truth.seen(table), truth.logged(arena.ask(url + "/truth", None)["requests"]))
         head = json.loads((folder / "run.json").read_text())
         summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
     if len(matched) != given.requests:
@@ -65,6 +79,7 @@ def one_run(given: argparse.Namespace, url: str, *, scraped: bool) -> dict[str, 
         "loop_p99": health["loop_lag_ns"]["p99"] / 1e6,
         "cpu_wait": health["cpu_wait_pct"],
         "all_cpu_s": cost.cpu_s,
+        "near": near,
         "scrapes": float(sum(one["scrapes"] for one in summary.get("server", {}).get("sources", ()))),
     }
 

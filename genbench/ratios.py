@@ -6,6 +6,8 @@ Rules
 - The interval and the p-value are one statement: p < 0.05 exactly where the interval leaves 1 out.
 - A and B are treated alike: exchanged, the ratio and its ends become their reciprocals and p stays as it is.
 - What is not above zero has no ratio: that is for the caller to see.
+- Replicates without any spread have no t. p is then the smallest that so many blocks could give by the signs of their
+  differences (paired), or by which of them belong to which side; of repeats and rounds it is zero, for the caller to see.
 
 Sources: blocks: Kuensch 1989, The jackknife and the bootstrap for general stationary observations. k / (k - 1) and t:
 Hesterberg 2015, What teachers should know about the bootstrap, section 5. What a block pulls, from the replicates:
@@ -25,6 +27,7 @@ from genbench.stats import Floats
 
 TAIL = 0.025
 LAGS = 2
+TINY = 1e-12  # of a log ratio or its error: rounding
 ALIKE = 1e-7  # two tables whose probabilities differ by less, relatively, are equally likely
 
 
@@ -43,13 +46,16 @@ def paired_replicates(log_ratio: float, logs_a: Floats, logs_b: Floats, draws: F
 
     Two replicates of one number are alike but for their blocks, so what both sides share cancels.
     """
-    return _by_t(log_ratio, math.sqrt(variance(logs_b - logs_a, draws)), draws.shape[1] - 1)
+    blocks = draws.shape[1]
+    return _by_t(log_ratio, math.sqrt(variance(logs_b - logs_a, draws)), blocks - 1, 2 / 2**blocks)
 
 
 def free_replicates(log_ratio: float, logs_a: Floats, logs_b: Floats, draws_a: Floats, draws_b: Floats) -> Ratio:
     """The ratio of two figures from the logs of their replicates, where each side has blocks of its own."""
     parts = variance(logs_a, draws_a), variance(logs_b, draws_b)
-    return _by_t(log_ratio, math.sqrt(sum(parts)), _satterthwaite(parts, (draws_a.shape[1] - 1, draws_b.shape[1] - 1)))
+    blocks = draws_a.shape[1], draws_b.shape[1]
+    df = _satterthwaite(parts, (blocks[0] - 1, blocks[1] - 1))
+    return _by_t(log_ratio, math.sqrt(sum(parts)), df, 2 / math.comb(sum(blocks), blocks[0]))
 
 
 def variance(logs: Floats, draws: Floats) -> float:
@@ -87,9 +93,13 @@ def _satterthwaite(variances: tuple[float, float], dfs: tuple[float, float]) -> 
     return 1 / sum((v / total) ** 2 / df for v, df in zip(variances, dfs, strict=True))
 
 
-def _by_t(log_ratio: float, error: float, df: float) -> Ratio:
+def _by_t(log_ratio: float, error: float, df: float, least: float = 0.0) -> Ratio:
+    """`least`: p where the figures differ and nothing varies."""
     arm = float(-stdtrit(df, TAIL)) * error
-    p = float(log_ratio == 0) if error <= 0 else 2 * float(stdtr(df, -abs(log_ratio) / error))
+    if error > TINY:
+        p = 2 * float(stdtr(df, -abs(log_ratio) / error))
+    else:
+        p = least if abs(log_ratio) > TINY else 1.0
     return Ratio(math.exp(log_ratio), math.exp(log_ratio - arm), math.exp(log_ratio + arm), p)
 
 

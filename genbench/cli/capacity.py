@@ -15,7 +15,8 @@ from genbench.options import seconds
 from genbench.studies.ranges import HIGHEST
 
 if TYPE_CHECKING:
-    from genbench.studies.capacity import Answer, Wanted
+    from genbench.studies.capacity import Answer
+    from genbench.studies.capacity_asked import Wanted
 
 RATE = "request-rate"
 PROMISES = ("slo", "goodput", "attainment")
@@ -60,25 +61,25 @@ def run(budget: str | None, resume: str | None, **values: Any) -> int:
     """
     from genbench.cli.sweep import Screens
     from genbench.metrics import slo
-    from genbench.studies import capacity
+    from genbench.studies import capacity, capacity_asked, capacity_files
     from genbench.studies.folder import study_folder
     from genbench.studies.profile import Screen
 
     own = {key: str(values[key]) for key in OWN if values.get(key) is not None}
     named, profiles, before = options.named(values), values["config"], None
     if resume is not None:
-        before = capacity.read(Path(resume))
+        before = capacity_files.read(Path(resume))
         named, own, budget = _continued(before, named, own, budget, resume)
     given = slo.promised(_demo(config.load(named, profiles)))
     wanted = _wanted(own, budget or BUDGET)
-    promises = capacity.check(given, wanted)
+    promises = capacity_asked.check(given, wanted)
     upload.ready(given, resume)
     output = given.config.output
     screens = Screens(output)
     folder = Path(resume) if resume is not None else study_folder(given, "capacity", screens.say)
     kept = {"own": own, "budget": budget or BUDGET, "named": _kept(given, named)}
     command = _command(named, profiles, own, budget)
-    document = capacity.begin(given, wanted, command, kept, before)
+    document = capacity_files.begin(given, wanted, command, kept, before)
     search = capacity.Capacity(given, wanted, folder, Screen(screens.say, screens.watch), promises, document)
     try:
         done = search.run()
@@ -108,9 +109,9 @@ def exit_code(done: "Answer", *, strict: bool) -> int:
 
 def report(folder: Path, formats: Sequence[str], *, no_plots: bool, as_json: bool) -> int:
     """`genbench report` of a search: its answer and its probes shown, its figures and its page made anew."""
-    from genbench.studies import capacity
+    from genbench.studies import capacity, capacity_files
 
-    done = capacity.Answer(capacity.read(folder))
+    done = capacity.Answer(capacity_files.read(folder))
     kinds = [kind for kind in ("png", "svg") if kind in formats or (not formats and kind == "png")]
     wanted = not no_plots and done.document["probes"]
     drawn = _drawn(folder, kinds, page=not formats or "html" in formats) if wanted else ("", "")
@@ -127,13 +128,13 @@ def _drawn(folder: Path, kinds: Sequence[str] = ("png",), *, page: bool = True, 
 
 def _show(done: "Answer", folder: Path, drawn: tuple[str, str], *, as_json: bool, quiet: bool) -> None:
     """The answer and the run that confirms it on stdout, the probes on stderr."""
-    from genbench.studies import capacity, verdicts
+    from genbench.studies import capacity_files, verdicts
 
     if not quiet and done.document["probes"]:
         sys.stderr.write("\n" + "\n".join(verdicts.table(done.document)) + "\n\n")
     with screen._readable():
         if as_json:
-            sys.stdout.write((folder / capacity.NAME).read_text())
+            sys.stdout.write((folder / capacity_files.NAME).read_text())
         else:
             answer, *more = done.document["sentences"]
             sys.stdout.write("".join(f"{line}\n" for line in (answer, *(f"- {one}" for one in more))))
@@ -154,10 +155,10 @@ def _show(done: "Answer", folder: Path, drawn: tuple[str, str], *, as_json: bool
 
 def _take_back(folder: Path) -> None:
     """Remove what an error before the first run has left: `capacity.json` and an empty folder."""
-    from genbench.studies import capacity
+    from genbench.studies import capacity_files
 
-    if not any(path.name != capacity.NAME for path in folder.iterdir()):
-        (folder / capacity.NAME).unlink(missing_ok=True)
+    if not any(path.name != capacity_files.NAME for path in folder.iterdir()):
+        (folder / capacity_files.NAME).unlink(missing_ok=True)
         folder.rmdir()
 
 
@@ -166,7 +167,7 @@ def _take_back(folder: Path) -> None:
 
 def _wanted(own: Mapping[str, str], budget: str) -> "Wanted":
     from genbench.metrics import slo
-    from genbench.studies.capacity import Wanted
+    from genbench.studies.capacity_asked import Wanted
 
     by = own.get("by", RATE).replace("_", "-")
     if by not in (RATE, "concurrency"):

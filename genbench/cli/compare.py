@@ -43,7 +43,7 @@ class CompareCommand(click.Command):
     metavar="RULE",
     help="exit with 1 where this is so and significant, like 'ttft.p99 worse 5%'; repeatable",
 )
-@click.option("--repeats", is_flag=True, help="runs in the same folder are repeats: one side for each folder")
+@click.option("--repeats", is_flag=True, help="runs in the same folder are repeats, one side; so are those of one NAME")
 @click.option("--min-effect", default=MIN_EFFECT, metavar="P%", help=f"call no smaller difference one [{MIN_EFFECT}]")
 @click.option("--normalize-to", metavar="NAME", help="the side that the others are compared with [the first]")
 @click.option(
@@ -72,7 +72,8 @@ def command(
     """Say whether runs differ, metric by metric, with intervals and p-values; first what makes it unfair.
 
     RUN is the folder of a run, of a sweep, of a capacity search, a folder that holds repeats of one load, a
-    baseline, or another tool's result file. Every other one is compared with the first.
+    baseline, or another tool's result file. Every other one is compared with the first. Runs of one NAME are
+    repeats: old=r1 old=r2 new=r3 new=r4.
     """
     from genbench.studies import compare, compare_files, compare_markdown, compare_read, compare_words
 

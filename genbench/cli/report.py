@@ -74,6 +74,9 @@ def command(
                 f"{searches[0]} is a capacity search; report it alone, without --out, --dialect, --export"
             )
         return capacity.report(searches[0], formats, no_plots=no_plots, as_json=as_json)
+    compared = next((folder for folder in runs if _is_comparison(folder)), None)
+    if compared is not None:
+        raise ConfigError(f"{compared} is what a comparison found; make it anew with genbench compare and its runs")
     if len(runs) > 1 and (dialect or as_json):
         raise ConfigError(f"--{'dialect' if dialect else 'json'} is of one run; name one RUN")
     drawn = [name for name in formats if name != "md"]
@@ -114,6 +117,10 @@ def command(
         nothing = no_plots and len(series) > 1 and not formats
         screen.last_lines(lines if nothing else [*lines, f"files: {to}/"])
     return max(screen.exit_code(run, strict=strict) for _, run in series)
+
+
+def _is_comparison(folder: Path) -> bool:
+    return (folder / "compare.json").is_file() and not (folder / "run.json").is_file()
 
 
 def _export(names: tuple[str, ...], run: "Run", to: Path, *, strict: bool) -> int:

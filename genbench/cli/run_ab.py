@@ -75,6 +75,8 @@ def run(budget: str | None, resume: str | None, fail_if: Sequence[str], force: b
     both = run_ab.sides(
         given, {side: own.get(side) for side in "ab"}, {side: own.get(f"model_{side}") for side in "ab"}
     )
+    if resume is None:
+        run_ab.check_budget(both, wanted)
     output = given.config.output
     upload.ready(config.changed(given, {"url": both["a"].config.target.url}), resume)
     screens = Screens(output)

@@ -22,6 +22,7 @@ LEAST_REACH = math.log(1.06)  # an axis shows at least that much on both sides
 LEAST_SIDE = 0.3  # of the longer side: the shorter one has room for its words
 ROOM = 1.06
 FAR = 4.0  # an interval may reach that many times as far as the furthest point, the rest of it is cut off
+WITHOUT = ("not comparable", "not tested")  # verdicts that say nothing about B
 STEPS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 TICKS = 4  # on each side at most
 NARROW = 420  # px: on a narrower chart words are short
@@ -76,10 +77,10 @@ def bases(document: Mapping[str, Any]) -> str:
 
 
 def tested(document: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
-    """(comparison, row) of every row that has a ratio and a verdict other than that it cannot be compared."""
+    """(comparison, row) of every row that has a ratio and was tested."""
     for comparison in document.get("comparisons") or ():
         for row in comparison.get("rows") or ():
-            if usable(row.get("ratio")) and row.get("p") is not None and row.get("verdict") != "not comparable":
+            if usable(row.get("ratio")) and row.get("p") is not None and row.get("verdict") not in WITHOUT:
                 yield comparison, row
 
 

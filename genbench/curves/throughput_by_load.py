@@ -22,7 +22,7 @@ def data(curve: Curve) -> Table:
     columns = loads(curve, levels) | ends(levels, key, THROUGHPUT[key][0])
     columns["bend"] = np.array([_bend(curve, level["value"]) for level in levels])
     windows = {level["window"] for level in levels}
-    window = f"of the {windows.pop()}" if len(windows) == 1 else "of the steady window where a run has one"
+    window = f"of the {windows.pop()}" if len(windows) == 1 else "of the steady window, but for saturated loads"
     said = (window, intervals_said(levels, key), hollow_said(levels), left_out_said(curve, levels))
     return Table(columns, joined(*said))
 

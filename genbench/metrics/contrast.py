@@ -4,8 +4,8 @@ Rules
 - One run against one run says whether these runs differ: blocks of requests, drawn with replacement. The same blocks
   on both sides (paired) where both runs had the same plan. Repeats and rounds say whether the engines differ.
 - A row is tested where its interval was shown to be honest (docs/compare-statistics.md): not a percentile with fewer
-  than `BEYOND` values beyond it, not a throughput that the load set. Such a row keeps its interval and p, and has no
-  verdict. Holm's rule is over the tested rows; one whose p could never be low (no failure at all) takes no part.
+  than `BEYOND` values beyond it, not a throughput that the load set. Such a row keeps its interval and p, and is called
+  "not tested". Holm's rule is over the tested rows; one whose p could never be low (no failure at all) takes no part.
 - A difference is called one where p after Holm is below 0.05 and it is at least `min_effect`.
 """
 
@@ -46,17 +46,20 @@ JOINED = (12, 8)  # numbers of blocks; more of them were too short to be indepen
 LATENCIES = 2.0  # a block lasts at least so many request latencies
 FEWEST = 8
 BEYOND = 50  # values beyond a percentile that is tested
-SAME, NOT_COMPARABLE = "no difference seen", "not comparable"
+SAME, NOT_COMPARABLE, UNTESTED = "no difference seen", "not comparable", "not tested"
 FEW = resampled.FEW
 SHORT = "too few requests"
-OFFERED = "the load set it: both kept up with the arrivals"
+OFFERED = "the load set it"
+STILL = "no spread between the runs, so nothing says how much is chance"
+ALIKE = 1e-9  # relative; what differs by less does so by rounding
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One metric of two sides. `ratio` is b / a, `p` its own p-value, `p_holm` that among all tested rows.
 
-    `p_holm` is None for a row that is not tested, and `why` says why. `ratio` and `ci95` are None for the error rate,
+    `p_holm` is None for a row that is not tested, and `why` says why: its `verdict` is "not tested" where both sides
+    have the figure, "not comparable" where there is nothing to test. `ratio` and `ci95` are None for the error rate,
     whose values are in percent.
     """
 
@@ -84,13 +87,15 @@ Compare = Callable[[str, str], Ratio | str]  # the ratio of a row, or why there 
 class Method:
     """A way to compare: its name, the ratio of a row, the p-value of the error rate, and what a percentile needs.
 
-    `beyond`: so many values beyond a percentile that is tested.
+    `beyond`: so many values beyond a percentile that is tested. `each`: what a percentile of too few samples wants of
+    runs that are taken one by one, {stat} of {needed} samples; "" where a side is one run.
     """
 
     name: str
     compare: Compare
     errors: Callable[[], float]
     beyond: int = 0
+    each: str = ""
 
 
 # -- one run against one run -------------------------------------------------------------------------------------------
@@ -167,12 +172,19 @@ def repeats(
 
     def compare(metric: str, stat: str) -> Ratio | str:
         of_a, of_b = _each(a, metric, stat), _each(b, metric, stat)
-        return ratios.welch(of_a, of_b) if of_a and of_b else NO_RATIO
+        return _spread(ratios.welch(of_a, of_b)) if of_a and of_b else NO_RATIO
 
     def errors() -> float:
         return max(_fisher(a, b), ratios.welch(_angles(a), _angles(b)).p)
 
-    return _rows((a, b), Method("Welch's t over repeats", compare, errors), min_effect, barred or {})
+    method = Method("Welch's t over repeats", compare, errors, each="{stat} wants {needed} in every run")
+    return _rows((a, b), method, min_effect, barred or {})
+
+
+def _spread(found: Ratio) -> Ratio | str:
+    """The ratio of several runs, or why it says nothing: without a spread any difference at all has a p of zero."""
+    still = found.high - found.low <= ALIKE * found.value
+    return STILL if still and abs(found.value - 1) > ALIKE else found
 
 
 def _median(side: Sequence[Subject]) -> Subject:
@@ -218,9 +230,10 @@ def rounds(
         of_a, of_b = _each(a, metric, stat), _each(b, metric, stat)
         if not of_a or not of_b:
             return NO_RATIO
-        return ratios.paired_t([y - x for x, y in zip(of_a, of_b, strict=True)])
+        return _spread(ratios.paired_t([y - x for x, y in zip(of_a, of_b, strict=True)]))
 
-    return _rows((a, b), Method("paired t over rounds", each, errors), min_effect, barred or {})
+    wants = f"{{stat}} wants {{needed}} in every block, or {FEWEST} rounds with {{needed}} in all"
+    return _rows((a, b), Method("paired t over rounds", each, errors, each=wants), min_effect, barred or {})
 
 
 # -- rows --------------------------------------------------------------------------------------------------------------
@@ -253,15 +266,20 @@ def _row(sides: Sides, metric: str, stat: str, method: Method, barred: Mapping[s
     ratio = method.compare(metric, stat)
     row = replace(row, ratio=b / a if a > 0 and b > 0 else None)
     if isinstance(ratio, str):
-        return replace(row, why=ratio), False
+        return replace(row, why=ratio, verdict=UNTESTED if ratio == STILL else NOT_COMPARABLE), False
     short = [_short(one, metric, stat, method.beyond) for side in sides for one in side]
     if FEW in short:
-        return replace(row, why=FEW), False
+        wants = method.each.format(stat=stat, needed=stats.samples_needed(stats.PERCENTILES[stat]))
+        return replace(row, why=f"{FEW}: {wants}" if wants else FEW), False
     row = replace(row, ratio=ratio.value, ci95=(ratio.low, ratio.high), p=ratio.p, method=method.name)
-    why = next((one for one in short if one), "")
-    if not why and all(metric in one.flows and one.flows[metric].offered for side in sides for one in side):
-        why = OFFERED
-    return replace(row, why=why), not why
+    why = next((one for one in short if one), "") or _offered(sides, metric)
+    return replace(row, why=why, verdict=UNTESTED if why else NOT_COMPARABLE), not why
+
+
+def _offered(sides: Sides, metric: str) -> str:
+    """That the load set a throughput, on one side at least; "" where it did not."""
+    kept_up = sum(all(metric in one.flows and one.flows[metric].offered for one in side) for side in sides)
+    return f"{OFFERED}: {'both' if kept_up > 1 else 'one side'} kept up with the arrivals" if kept_up else ""
 
 
 def _value(side: Sequence[Subject], metric: str, stat: str) -> float | None:

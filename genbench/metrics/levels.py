@@ -90,16 +90,21 @@ def half_width(level: AveragedLevel, key: str) -> float:
 
 
 def averaged(points: Sequence[Level], gpus: int | None) -> list[AveragedLevel]:
-    """The levels of one group by rising load."""
+    """The levels of one group by rising load: all of steady windows, or all of whole runs, so that like is compared.
+
+    A level whose queue grew is not asked for a window, nor one without an answer.
+    """
     values = sorted({point.value for point in points})
-    return [_level(value, [point for point in points if point.value == value], gpus) for value in values]
+    asked = [point for point in points if point.outcomes.get("ok") and not point.saturated]
+    steady = all(_steady_ratio(point) is not None for point in asked)
+    return [_level(value, [one for one in points if one.value == value], gpus, steady=steady) for value in values]
 
 
-def _level(value: float, repeats: Sequence[Level], gpus: int | None) -> AveragedLevel:
+def _level(value: float, repeats: Sequence[Level], gpus: int | None, *, steady: bool) -> AveragedLevel:
     repeats = sorted(repeats, key=lambda point: point.repeat)
     figures = {name: _average(found, unit) for name, unit, found in _found(repeats)}
     ratios = [_steady_ratio(point) for point in repeats]
-    steady = None not in ratios
+    steady = steady and None not in ratios
     for name in (TOKENS, REQUESTS):
         known = [
             (_times(point.run[name], ratio if ratio and steady else 1.0), point.run[name])

@@ -156,11 +156,13 @@ def promised(given: config.Given) -> config.Given:
 
 
 def percent(flag: str, text: str) -> float:
-    """A share above 0 % and below 100 %, like 5%. Raises ConfigError."""
+    """A share above 0 % and below 100 %, like 5% or 5. Raises ConfigError, for a bare 0.05 as well."""
     try:
         value = float(text.strip().removesuffix("%"))
     except ValueError:
         value = 0.0
+    if 0 < value < 1 and not text.strip().endswith("%"):
+        raise ConfigError(f"{flag} {text}: is that {100 * value:g}% or {value:g}%? Write the sign")
     if not 0 < value < 100:
         raise ConfigError(f"{flag} {text}: must be a share above 0 % and below 100 %, like 5%")
     return value

@@ -239,7 +239,7 @@ def from_dict(document: Mapping[str, Any]) -> Subject:
     """The subject that `as_dict` wrote. Raises RecordError for a document that is not one, or of a newer schema."""
     schema = document.get("schema")
     if document.get("kind") != "baseline" or not isinstance(schema, int):
-        raise RecordError("this is not a baseline; write one with genbench compare RUN --write-baseline FILE")
+        raise RecordError("this is not a baseline; write one with genbench compare RUN --save-baseline FILE")
     if schema > SCHEMA:
         raise RecordError(f"the baseline has schema {schema}, this genbench reads up to {SCHEMA}; install a newer one")
     try:

@@ -35,7 +35,8 @@ class Mark:
     """What a figure shows beside its rows, in the units of its x axis.
 
     A `phase` is the stretch from `low` to `high`; a `promise` is an SLO with its bound at both, `share_pct` the
-    percentile it names (NaN: none); an `answer` is a load and the ends of its interval. `series` is the run it belongs to, empty where there is one.
+    percentile it names (NaN: none); an `answer` is a load, there, and the ends of its interval. `series` is the run it
+    belongs to, empty where there is one.
     """
 
     kind: Literal["phase", "promise", "answer"]

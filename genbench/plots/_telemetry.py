@@ -28,7 +28,8 @@ def columns(run: Run, keys: Sequence[str], nobody: str, said: str = "") -> Table
     table, zero = all_phases(run.table), zero_ns(run)
     sent, ended = np.sort(table.sent_ns[table.sent_ns >= 0]), np.sort(table.end_ns[table.sent_ns >= 0])
     first, last = int(sent.min()), int(max(sent.max(), ended.max()))
-    found = {key: together(known, BY_KEY[key].several) for key in keys if (known := tracks(run.server.told, key))}
+    known = {key: one for key in keys if (one := tracks(run.server.told, key))}
+    found = {key: together(one, BY_KEY[key].several) for key, one in known.items()}
     inside = [t_ns[(t_ns >= first) & (t_ns <= last)] for t_ns, _ in found.values()]
     if not found or not any(one.size for one in inside):
         raise Nothing(nobody if not found else "no scrape fell into the run")
@@ -39,7 +40,8 @@ def columns(run: Run, keys: Sequence[str], nobody: str, said: str = "") -> Table
     made[FLYING] = (np.searchsorted(sent, t_ns, side="right") - np.searchsorted(ended, t_ns, side="right")).astype(
         np.float64
     )
-    speak = ", ".join(dict.fromkeys(one.dialect for one in run.server.told if one.dialect))
+    who = dict.fromkeys(run.server.told[track.source].dialect for one in known.values() for track in one)
+    speak = ", ".join(name for name in who if name)
     gap_s = float(np.median(np.diff(next(iter(found.values()))[0]))) / NS
     told = f"told by {speak}" if speak else ""
     return Table(made, joined(told, f"asked every {gap_s:.2g} s", said), phases(run))

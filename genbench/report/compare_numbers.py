@@ -13,7 +13,7 @@ from genbench.metrics.definitions import by_key
 from genbench.report import top
 from genbench.report.markup import Html, e, join, row, table
 
-BARRED = "not comparable"
+BARRED, UNTESTED = "not comparable", "not tested"
 TERMS = (
     ("Ratio", "B / A; above 1 is more, which is better for throughputs and worse for times"),
     ("95 % interval", "of the ratio: where it holds 1, the two may be the same"),
@@ -25,6 +25,7 @@ TERMS = (
     ("Faster, slower", "a difference (p after Holm below 0.05) that is at least the smallest effect that counts"),
     ("Better, worse", "the same, of what is not a speed"),
     ("No difference seen", "none was found: a longer run might find one"),
+    ("Not tested", "shown with interval and p, but not judged: such intervals are not known to be right; see the reason"),
     ("Not comparable", "one side lacks it, or what was measured is not the same quantity; the reason stands below"),
 )
 
@@ -134,8 +135,8 @@ def overview(document: Mapping[str, Any]) -> Html | None:
         groups.setdefault((one.get("a"), one.get("b")) if one.get("load") else ("", ""), []).append(one)
     made = [_overview(document, found, len(groups) > 1) for found in groups.values()]
     note = (
-        "Change against the base. A coloured cell says in words what was found, the others show no difference; "
-        "– stands where nothing can be compared."
+        "Change against the base. A coloured cell says in words what was found, the others show no difference or say that "
+        "they were not tested; – stands where nothing can be compared."
     )
     return e("section", e("h2", "At a glance"), made, e("p", note, class_="note"), id="glance")
 
@@ -158,7 +159,8 @@ def _glance(one: Mapping[str, Any] | None) -> Html:
         return e("td", "–", title=str((one or {}).get("why") or "not measured"), class_="n")
     kind = source.kind(one.get("verdict"))
     differs = kind != source.SAME
-    under = e("span", str(one.get("verdict")), class_="under") if differs else None
+    said = differs or one.get("verdict") == UNTESTED
+    under = e("span", str(one.get("verdict")), class_="under") if said else None
     return e("td", _change(one), under, class_=f"n told {kind}" if differs else "n")
 
 
@@ -224,7 +226,7 @@ def _verdict(metric: Mapping[str, Any]) -> Html:
     said = str(metric.get("verdict") or "–")
     why = str(metric.get("why") or "")
     kind = source.kind(said)
-    tone = {source.BETTER: "pill valid", source.WORSE: "pill invalid"}.get(kind, "barred" if said == BARRED else "same")
+    tone = {source.BETTER: "pill valid", source.WORSE: "pill invalid"}.get(kind, "barred" if said in source.WITHOUT else "same")
     return join((e("span", said, class_=tone), e("span", e("bdi", why), class_="under") if why else None))
 
 

@@ -100,7 +100,7 @@ def levels(said: Mapping[str, Any], folder: Path | None) -> Html:
     every = [level for group in said["groups"] for level in group["levels"]]
     few = any(figure["few"] for level in every for figure in level["figures"].values())
     windows = {level["window"] for level in every}
-    window = windows.pop() if len(windows) == 1 else "steady window where a run has one, else of the whole run"
+    window = windows.pop() if len(windows) == 1 else "steady window, of saturated loads of the whole run"
     repeated = any(level["repeats"] > 1 for level in every)
     notes = [
         f"Throughputs are of the {window}." if every else "",

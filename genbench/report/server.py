@@ -64,7 +64,7 @@ def _table(metrics: Mapping[str, Mapping[str, Any]], kind: str, columns: Mapping
             cells = [e("td", _said(one.get(name), measure.unit), class_="n") for name in columns]
             rows.append(e("tr", _name(measure.label, measure.unit), cells, e("td", measure.meaning, class_="note")))
     made = table(f"{kind.capitalize()}s: {what}", ("", *columns.values(), ""), rows, class_="wide")
-    return e("div", e("h3", HEADS[kind]), made) if rows else None
+    return e("div", e("h3", HEADS[kind]), made, class_="told") if rows else None
 
 
 def _histograms(server: Server, run: Run) -> Html | None:
@@ -89,11 +89,8 @@ def _histograms(server: Server, run: Run) -> Html | None:
         "The engine's percentiles are from its buckets, on a line inside each: as coarse as these are. Its means are "
         "exact. They are of what it ended from the scrape before the measured time to the one after it."
     )
-    return e(
-        "div",
-        table("The engine's latencies beside the client's", head, rows, class_="wide"),
-        e("p", said, class_="note"),
-    )
+    made = table("The engine's latencies beside the client's", head, rows, class_="wide")
+    return e("div", e("h3", "Latencies in the engine"), made, e("p", said, class_="note"), class_="told")
 
 
 def _derived(server: Server) -> Html | None:
@@ -108,7 +105,7 @@ def _derived(server: Server) -> Html | None:
               e("td", meaning, class_="note"))
         )  # fmt: skip
     made = table("What follows", ("", "Value", "", ""), rows, class_="run")
-    return e("div", e("h3", "What follows"), made) if rows else None
+    return e("div", e("h3", "What follows"), made, class_="told") if rows else None
 
 
 def _absent(server: Server) -> Html | None:

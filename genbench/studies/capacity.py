@@ -22,16 +22,16 @@ from typing import Any
 import orjson
 from scipy.special import bdtr
 
-from genbench import __version__, config, sources
+from genbench import sources
 from genbench.config import Given
 from genbench.engine.saturation import Saturation
-from genbench.errors import ConfigError, GenbenchError, RecordError, TargetError
+from genbench.errors import GenbenchError, RecordError, TargetError
 from genbench.exporters.json import as_dict
 from genbench.metrics import slo
-from genbench.metrics.definitions import by_key
 from genbench.metrics.summary import Run
-from genbench.resolve import resolve
 from genbench.studies import probe, verdicts
+from genbench.studies.capacity_asked import Wanted
+from genbench.studies.capacity_files import NAME
 from genbench.studies.point import CONCURRENCY, FOLDER, REQUEST_RATE, Point, Points, Restarted, finished, name
 from genbench.studies.probe import ERROR, SO_FAR, Probe, Timing, counts, of_figures, series, verdict_of
 from genbench.studies.profile import Screen
@@ -39,7 +39,6 @@ from genbench.studies.search import KEPT_BACK, Ask, Found, Goal, Tried, allotted
 from genbench.studies.sweep import DRAWING_S, DRAWING_SHARE
 from genbench.types import Slo
 
-NAME, SCHEMA, KIND = "capacity.json", 1, "capacity"
 ALONE = "alone"  # the group of the run that sends one request at a time
 REQUESTS_ALONE = 10
 CERTAIN = 0.01  # chance of an error, to say that even one at a time is too much
@@ -47,26 +46,6 @@ SURE = 1e-9  # of a confirmation, which is to take its whole time
 STOPPING_S, STOPPING = 3.0, 0.02  # kept of the budget for a probe's beginning and end, and at most that share
 MARGIN_S = 30.0
 OF_THE_CLIENT = {"client_lag", "loop_lag", "cpu"}
-SAYS_LOAD = {
-    "request_rate": "--request-rate", "ramp": "--ramp", "stages": "--stages", "speed": "--speed", "plan": "--plan",
-    "request_count": "--request-count", "duration_s": "--duration", "until_ci": "--until-ci",
-}  # fmt: skip
-GROW_WITH_LOAD = {
-    "request_throughput", "output_token_throughput", "input_token_throughput", "total_token_throughput", "goodput",
-    "embedding_throughput", "requested_rate", "delivered_rate", "concurrency_mean", "concurrency_max", "duration",
-}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What to look for: `by` request_rate or concurrency; times in s, `precision` as a share."""
-
-    by: str = REQUEST_RATE
-    low: float | None = None
-    high: float | None = None
-    precision: float = 0.05
-    budget_s: float = 1800.0
-    cool_down_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,37 +55,6 @@ class Answer:
     document: dict[str, Any]
     confirmation: Run | None = None
     error: GenbenchError | None = None
-
-
-def check(given: Given, wanted: Wanted) -> list[Slo]:
-    """The promises. Raises ConfigError for what does not go with a search, and for promises that no search can keep."""
-    for option, flag in SAYS_LOAD.items():
-        value = getattr(given.config.workload if option == "plan" else given.config.load, option)
-        if value is not None:
-            raise ConfigError(f"{flag} {value}: capacity sets load and length of its probes itself; leave it out")
-    if wanted.by == CONCURRENCY and given.config.load.concurrency is not None:
-        raise ConfigError(
-            f"--concurrency {given.config.load.concurrency}: --by concurrency sets it itself; leave it out"
-        )
-    if given.config.load.arrival == "trace":
-        raise ConfigError("--arrival trace has its own moments; capacity sets the rate, so leave it out")
-    if not given.config.slo:
-        raise ConfigError("capacity needs a promise to keep; give --slo 'ttft.p95<500ms', a set's name or --goodput")
-    promises = [slo.parse(text) for text in given.config.slo]
-    for one in promises:
-        if one.metric in GROW_WITH_LOAD:
-            raise ConfigError(
-                f"--slo {one.text}: {one.metric} grows with the load, and is no limit to it; leave it out"
-            )
-        wrong = {"low": (">", ">="), "high": ("<", "<=")}.get(by_key()[one.metric].better, ())
-        if one.op in wrong:
-            raise ConfigError(f"--slo {one.text} asks for a slow server, and every high load keeps it; turn it around")
-        if one.op == "<" and one.bound <= 0:
-            raise ConfigError(f"--slo {one.text} can never be kept; give a bound above 0")
-    if wanted.low is not None and wanted.high is not None and wanted.low >= wanted.high:
-        raise ConfigError(f"--low {wanted.low:g} is not below --high {wanted.high:g}; exchange them")
-    resolve(given)
-    return promises
 
 
 @dataclass(slots=True)
@@ -327,6 +275,7 @@ class Capacity:
             "highest_allowed": found.at_least,
             "confirmed": found.confirmed,
             "wide": found.wide,
+            "fitted": found.fitted,
         }
         self.document["sentences"] = verdicts.sentences(self.document)
         self.write()
@@ -353,49 +302,3 @@ class Capacity:
             raise RecordError(
                 f"cannot write {self.folder / NAME} ({error.strerror}); free space and use --resume"
             ) from error
-
-
-def begin(
-    given: Given, wanted: Wanted, command: str, options: Mapping[str, Any], before: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """The document of a search that begins, or of one that is resumed."""
-    resolved = resolve(given)[0]
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return {
-        "schema": SCHEMA,
-        "genbench": __version__,
-        "kind": KIND,
-        "command": command,
-        "started": before["started"] if before else now,
-        "simulated": not resolved.target.url,
-        "interrupted": False,
-        "ended": False,
-        "by": wanted.by,
-        "precision": wanted.precision,
-        "budget_s": wanted.budget_s,
-        "slo": list(given.config.slo),
-        "options": dict(options),
-        "config": config.public(resolved),
-        "model": None,
-        "endpoint_type": None,
-        "sentences": [],
-        "notes": [],
-        "answer": None,
-        "hopeless": "",
-        "alone": None,
-        "probes": [],
-    }
-
-
-def read(folder: Path) -> dict[str, Any]:
-    """`capacity.json`. Raises RecordError where there is none, or none that can be read."""
-    try:
-        found = orjson.loads((folder / NAME).read_bytes())
-    except OSError as error:
-        why = (error.strerror or "").lower()
-        raise RecordError(f"{folder} is no capacity search: cannot read {NAME} ({why}); give its folder") from error
-    except orjson.JSONDecodeError as error:
-        raise RecordError(f"{folder / NAME} is not JSON ({error}); restore it or search again") from error
-    if not isinstance(found, dict) or found.get("kind") != KIND or found.get("schema") != SCHEMA:
-        raise RecordError(f"{folder / NAME} is of another kind or version; give a folder of this genbench capacity")
-    return found

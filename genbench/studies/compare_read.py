@@ -1,7 +1,7 @@
 """What `genbench compare` is given, read: runs, folders of repeats, sweeps, capacities, baselines, other tools' files.
 
 Rules
-- One argument is one side. A folder is told by what is in it: sweep.json, capacity.json, run.json, or folders of runs:
+- One argument is one side; those of one NAME are repeats, one side. A folder is told by what is in it: sweep.json, capacity.json, run.json, or folders of runs:
   those are repeats, and have to be of one load. A file of a run's folder (summary.json, report.html) means the folder.
 - Any other file is a baseline or another tool's result, which is imported into a place that is gone afterwards.
 - Nothing is written.
@@ -21,7 +21,7 @@ from genbench.metrics import fairness
 from genbench.metrics.subject import Subject, from_dict, renamed, subject
 from genbench.metrics.summary import Run, summarise
 from genbench.records import HEADER_NAME, read_header, table_from
-from genbench.studies import capacity, importing, run_ab_files, sweep_files
+from genbench.studies import capacity_files, importing, run_ab_files, sweep_files
 
 BASELINE, COMPARED = "baseline", "compare.json"
 RUN, REPEATS, ROUNDS, SWEEP, CAPACITY = "run", "repeats", "rounds", "sweep", "capacity"
@@ -30,6 +30,7 @@ OF_A_RUN = {
     "imported.json", "sweep.json", "sweep.csv", "sweep.md", "capacity.json",
 }  # fmt: skip
 FIGURES_ONLY = "figures only"
+FOREIGN, MOST_BYTES, MOST_NAMED = (".json", ".jsonl", ".csv"), 50_000_000, 2
 LOOKED_FOR = "run.json (a run), sweep.json, capacity.json, folders of runs (repeats)"
 
 
@@ -66,27 +67,38 @@ class Side:
 def sides(given: Sequence[str], *, grouped: bool = False, base: bool = False, force: bool = False) -> list[Side]:
     """The sides in the order given, `NAME=PATH` or a path each, with names of their own.
 
-    `grouped`: the runs of a folder are one side, but for the first path where it is the `base`.
+    Those of one NAME are the repeats of one side. `grouped`: so are those of a folder that have no NAME. The first path
+    is a side of its own where it is the `base`.
     Raises ConfigError, RecordError or DatasetError, in one sentence, for what cannot be compared.
     """
     named = [_named(text) for text in given]
     if len(named) == 1 and run_ab_files.is_one(named[0][1]):
         return rounds(named[0][1], force=force)
     _twice([path for _, path in named])
-    found: list[Side] = []
-    if grouped:
-        parents: dict[Path, list[Path]] = {}
-        for _, path in named[base:]:
-            parents.setdefault(path.resolve().parent, []).append(path)
-        found = [read(path, name, force=force) for name, path in named[:base]]
-        found += [_repeats(parent.name or "runs", paths) for parent, paths in parents.items()]
-        if len(found) == 1 and len(named) > 1:
-            raise ConfigError(
-                f"--repeats makes one side of each folder, and all runs are in {found[0].name}; add others"
-            )
-    else:
-        found = [read(path, name, force=force) for name, path in named]
-    return _own_names(found)
+    groups: dict[object, list[tuple[str, Path]]] = {}
+    for k, (name, path) in enumerate(named):
+        own = base and k == 0
+        key: object = k if own else name or (_folder(path).resolve().parent if grouped else k)
+        groups.setdefault(key, []).append((name, path))
+    if len(groups) == 1 and len(named) > 1:
+        (key,) = groups
+        raise ConfigError(
+            f"all runs have the name {key}, which makes them one side; give those of the other side another name"
+            if isinstance(key, str)
+            else f"--repeats makes one side of each folder, and all runs are in {_shown(Path(str(key)))}; add others, or"
+            " give the runs of a side one name: old=RUN old=RUN new=RUN new=RUN"
+        )
+    return _own_names([_side(key, group, force=force) for key, group in groups.items()])
+
+
+def _side(key: object, group: Sequence[tuple[str, Path]], *, force: bool) -> Side:
+    """The side of the paths that `sides` found to belong together: by a folder, by a name, or one alone."""
+    if isinstance(key, Path):
+        return _repeats(key.name or "runs", [path for _, path in group])
+    if len(group) > 1:
+        return _repeats(str(key), [_folder(path) for _, path in group])
+    ((name, path),) = group
+    return read(path, name, force=force)
 
 
 def _named(text: str) -> tuple[str, Path]:
@@ -96,8 +108,12 @@ def _named(text: str) -> tuple[str, Path]:
     return "", Path(text)
 
 
+def _folder(path: Path) -> Path:
+    return path.parent if path.name in OF_A_RUN else path
+
+
 def _twice(paths: Sequence[Path]) -> None:
-    whole = [(path.parent if path.name in OF_A_RUN else path).resolve() for path in paths]
+    whole = [_folder(path).resolve() for path in paths]
     for path, real in zip(paths, whole, strict=True):
         if whole.count(real) > 1:
             raise ConfigError(f"{path} is given twice; name each run once")
@@ -128,7 +144,7 @@ def _own_names(found: Sequence[Side]) -> list[Side]:
 
 def read(path: Path, name: str = "", *, force: bool = False) -> Side:
     """One side. Raises ConfigError, RecordError or DatasetError."""
-    whole = (path.parent / HEADER_NAME).is_file() or path.name in (sweep_files.NAME, capacity.NAME)
+    whole = (path.parent / HEADER_NAME).is_file() or path.name in (sweep_files.NAME, capacity_files.NAME)
     if path.is_file() and path.name in OF_A_RUN and whole:
         path = path.parent
     if not path.exists():
@@ -142,13 +158,16 @@ def read(path: Path, name: str = "", *, force: bool = False) -> Side:
         raise ConfigError(f"{path} is what a comparison found; give the runs that it compared")
     if (path / sweep_files.NAME).is_file():
         return _sweep(path, shown, force=force)
-    if (path / capacity.NAME).is_file():
+    if (path / capacity_files.NAME).is_file():
         return _search(path, shown)
     if (path / HEADER_NAME).is_file():
         run, one = _run(path, shown)
         return Side(shown, RUN, (str(path),), {place(one): (one,)}, ((shown, run),) if run else ())
     inside = sorted(child for child in path.iterdir() if (child / HEADER_NAME).is_file())
     if not inside:
+        files = _foreign(path)
+        if files:
+            raise RecordError(f"{path} is a folder of another tool; give the file: {' or '.join(map(str, files))}")
         raise RecordError(f"{path} is nothing that can be compared; looked for {LOOKED_FOR}")
     return replace(_repeats(shown, inside), sources=(str(path),))
 
@@ -248,7 +267,7 @@ def _sweep(folder: Path, name: str, *, force: bool) -> Side:
 
 def _search(folder: Path, name: str) -> Side:
     """A capacity search; its run of one request at a time stands for what both sides should share."""
-    document = capacity.read(folder)
+    document = capacity_files.read(folder)
     alone = document.get("alone")
     if not alone or not (folder / alone["folder"] / HEADER_NAME).is_file():
         return Side(name, CAPACITY, (str(folder),), document=document)
@@ -283,6 +302,19 @@ def _file(path: Path, name: str) -> Side:
     kind = RUN if len(found) == 1 else REPEATS if len(levels) == 1 else SWEEP
     series = tuple((f"{name} #{k}" if len(found) > 1 else name, run) for k, (run, _) in enumerate(found, 1) if run)
     return Side(name, kind, (str(path),), levels, series)
+
+
+def _foreign(folder: Path) -> list[Path]:
+    """The first files of a folder that an importer knows; large ones are not opened for that."""
+    found = []
+    for child in sorted(folder.iterdir()):
+        if child.suffix in FOREIGN and child.is_file() and child.stat().st_size <= MOST_BYTES:
+            try:
+                known = importing.is_known(child)
+            except DatasetError:  # broken, or no result: what else is in the folder
+                continue
+            found += [child] if known else []
+    return found[:MOST_NAMED]
 
 
 def _baseline(path: Path) -> dict[str, Any] | None:

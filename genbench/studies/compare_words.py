@@ -1,4 +1,4 @@
-"""A comparison in words: the sentences, the tables of the screen (at most 100 columns, ASCII), Markdown for a ticket.
+"""A comparison in words: the sentences, and the screen (at most 100 columns, ASCII), its conclusion first.
 
 The wording keeps to what was tested: one run a side says "these runs", repeats and rounds say "these engines", and what
 was not found is said with the size that would have been.
@@ -12,19 +12,21 @@ from typing import Any
 from scipy.special import ndtri
 
 from genbench.block import number
+from genbench.metrics.contrast import UNTESTED
 
 WIDTH = 100
 LABEL, VALUE, RATIO, INTERVAL, P = 31, 9, 7, 16, 8
 CALLED = ("faster", "slower", "better", "worse")
 GOOD = ("faster", "better")
 SHOWN = ("ttft.p50", "request_latency.p50", "tpot.p50", "itl.mean", "output_token_throughput", "embedding_throughput")
+SHORTENED = ("ttft", "tpot", "itl")  # what the conclusion calls by these letters
 ONLY_RUNS = (
     "this is about these runs: the same engine, started twice, may differ as much; to say it of engines, repeat both or"
     " use genbench run-ab"
 )
 Row = Mapping[str, Any]
 Z95 = 1.959963984540054
-MOST_CHANGES, MOST_UNSEEN = 4, 3
+MOST_CHANGES, MOST_UNSEEN, MOST_BRIEF, MOST_LOADS = 4, 3, 3, 4
 
 
 def key_of(row: Row) -> str:
@@ -56,7 +58,7 @@ def _of_pair(one: Mapping[str, Any], min_effect: float) -> Iterator[str]:
     at = f"at {one['load']['text']}: " if one["load"] else ""
     what = f"these {one['says']}"
     pair = f"{one['b']} against {one['a']}"
-    tested = [row for row in one["rows"] if row["p"] is not None and row["ratio"] is not None]
+    tested = [row for row in one["rows"] if row["p_holm"] is not None and row["ratio"] is not None]
     differ = [row for row in one["rows"] if called(row)]
     if not one["rows"] and one["runs"] != [0, 0]:
         why = "they share no figure; a file without requests has its tool's own ones"
@@ -72,8 +74,8 @@ def _of_pair(one: Mapping[str, Any], min_effect: float) -> Iterator[str]:
         more = f", and {len(differ) - len(shown)} more" if len(differ) > len(shown) else ""
         yield f"{at}{what} differ: {pair}: {'; '.join(map(_change, shown))}{more}"
     else:
-        yield f"{at}no difference seen between {one['a']} and {one['b']} in {_rows(len(tested))}"
-    small = [row for row in tested if not called(row) and (row["p_holm"] or 1) < 0.05 and row["ratio"] is not None]
+        yield f"{at}no difference seen between {one['a']} and {one['b']} in {_tested(one)}"
+    small = [row for row in tested if not called(row) and row["p_holm"] < 0.05]
     if small:
         changes = "; ".join(map(_change, small[:MOST_CHANGES]))
         yield f"{at}found, but smaller than --min-effect {100 * min_effect:g} %: {changes}"
@@ -82,8 +84,12 @@ def _of_pair(one: Mapping[str, Any], min_effect: float) -> Iterator[str]:
         yield f"{at}not seen is not the same as not there: below about {', '.join(unseen)} a difference would not show"
 
 
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count} rows"
+def _rows(count: int, kind: str = "") -> str:
+    return f"{count} {kind}{'row' if count == 1 else 'rows'}"
+
+
+def _tested(*comparisons: Mapping[str, Any]) -> str:
+    return _rows(sum(row["p_holm"] is not None for one in comparisons for row in one["rows"]), "tested ")
 
 
 def _prominence(row: Row) -> tuple[bool, int]:
@@ -114,7 +120,7 @@ def _unseen(tested: Sequence[Row], min_effect: float) -> Iterator[str]:
     """How large a difference has to be, in percent, to be called in the rows where none was: the distance from 1 at
     which the interval, widened for Holm's first step, leaves it; at least --min-effect.
     """
-    widened = float(ndtri(1 - 0.025 / max(sum(row["p_holm"] is not None for row in tested), 1))) / Z95
+    widened = float(ndtri(1 - 0.025 / max(len(tested), 1))) / Z95
     known = [row for row in tested if not called(row) and _percents(row) is not None]
     for row in sorted(known, key=_prominence)[:MOST_UNSEEN]:
         low, high = row["ci95"]
@@ -152,15 +158,74 @@ def p_value(value: float | None) -> str:
     return "<0.001" if value < 0.001 else f"{value:.2g}"
 
 
+# -- the conclusion ---------------------------------------------------------------------------------------------------
+
+
+def conclusion(document: Mapping[str, Any], letters: Mapping[str, str]) -> tuple[list[str], set[str]]:
+    """The comparison in a line for each pair, and those of its sentences that say no more than that."""
+    pairs: dict[str, list[Mapping[str, Any]]] = {}
+    for one in document["comparisons"]:
+        if one["rows"] or one["runs"] != [0, 0]:
+            pairs.setdefault(one["b"], []).append(one)
+    found, said = [], set()
+    for b, comparisons in pairs.items():
+        found.append(_at_loads(comparisons) if len(comparisons) > 1 else _in_short(comparisons[0], letters[b]))
+        if len(pairs) > 1:
+            found[-1] = f"{letters[b]}: {found[-1]}"
+        if len(comparisons) == 1:
+            said.add(next(_of_pair(comparisons[0], float(document["min_effect"]))))
+    if not found:
+        found = [_of_capacity(row) for row in document["capacities"]]
+        said = set(found)
+    return found, said
+
+
+def _in_short(one: Mapping[str, Any], letter: str) -> str:
+    """`these runs differ: B is slower in TTFT p50 (+69 %), faster in ITL mean (-4 %), and in 3 more rows`."""
+    differ = sorted((row for row in one["rows"] if called(row)), key=_prominence)
+    if differ:
+        shown = differ[:MOST_BRIEF]
+        words = [
+            f"{word} in {', '.join(_brief(row) for row in shown if row['verdict'] == word)}"
+            for word in dict.fromkeys(row["verdict"] for row in shown)
+        ]
+        more = f"; {len(differ) - len(shown)} more" if len(differ) > len(shown) else ""
+        return f"these {one['says']} differ: {letter} is {'; '.join(words)}{more}"
+    text = next(_of_pair(one, 0.0))
+    return text if "nothing can be said" in text else f"no difference seen in {_tested(one)}"
+
+
+def _at_loads(comparisons: Sequence[Mapping[str, Any]]) -> str:
+    differ = [one for one in comparisons if any(map(called, one["rows"]))]
+    if not differ:
+        return f"no difference seen in {_tested(*comparisons)} at {len(comparisons)} loads"
+    loads = [one["load"]["text"] for one in differ]
+    more = ", ..." if len(loads) > MOST_LOADS else ""
+    where = ", ".join(loads[:MOST_LOADS])
+    return f"these {differ[0]['says']} differ at {len(differ)} of {len(comparisons)} loads: {where}{more}"
+
+
+def _brief(row: Row) -> str:
+    name = row["metric"].upper() if row["metric"] in SHORTENED else row["metric"].replace("_", " ")
+    stat = "" if row["stat"] in ("", "value") else f" {row['stat']}"
+    if row["ratio"] is None:
+        return f"{name}{stat} ({(row['b'] or 0.0) - (row['a'] or 0.0):+.3g} points)"
+    return f"{name}{stat} ({_percent(row['ratio'])})"
+
+
 # -- the screen -------------------------------------------------------------------------------------------------------
 
 
 def screen(document: Mapping[str, Any]) -> str:
-    """What is printed: the sides, then for each pair what is unfair, the table, and the sentences; gates last."""
-    lines = ["genbench compare" + ("  SIMULATED" if any(one["simulated"] for one in document["subjects"]) else "")]
-    letters = {}
-    for k, one in enumerate(document["subjects"]):
-        letters[one["name"]] = chr(ord("A") + k) if k < 26 else str(k + 1)
+    """What is printed: the conclusion and the sides, then for each pair what is unfair and the table; then the
+    sentences that say more than the conclusion; gates last.
+    """
+    names = [one["name"] for one in document["subjects"]]
+    letters = {name: chr(ord("A") + k) if k < 26 else str(k + 1) for k, name in enumerate(names)}
+    simulated = "SIMULATED: " if any(one["simulated"] for one in document["subjects"]) else ""
+    first, said = conclusion(document, letters)
+    lines = [line for text in first for line in _wrapped(simulated + text, "", "  ")] + [""]
+    for one in document["subjects"]:
         lines += _wrapped(_side(one), f"{letters[one['name']]}  ")
     for b in dict.fromkeys(one["b"] for one in document["comparisons"]):
         of_pair = [one for one in document["comparisons"] if one["b"] == b]
@@ -171,7 +236,8 @@ def screen(document: Mapping[str, Any]) -> str:
             lines += ["", *_pair(one, letters, everywhere if len(of_pair) > 1 else [])]
     lines += _capacities(document, letters)
     lines += _value(document["value"])
-    lines += ["", *(line for said in document["sentences"] for line in _wrapped(said, "- "))]
+    rest = [line for text in document["sentences"] if text not in said for line in _wrapped(text, "- ")]
+    lines += ["", *rest] if rest else []
     if document["gates"]:
         lines += ["", *(line for gate in document["gates"] for line in _wrapped(_gate(gate), ""))]
     return "\n".join(line.rstrip() for line in lines).encode("ascii", "replace").decode() + "\n"
@@ -187,10 +253,9 @@ def _side(one: Mapping[str, Any]) -> str:
     return f"{one['name']}  " + ", ".join(word for word in words if word)
 
 
-def _wrapped(text: str, first: str) -> list[str]:
-    return textwrap.wrap(
-        text, WIDTH, initial_indent=first, subsequent_indent=" " * len(first) or "  ", break_on_hyphens=False
-    )
+def _wrapped(text: str, first: str, then: str = "") -> list[str]:
+    then = then or " " * len(first) or "  "
+    return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=then, break_on_hyphens=False)
 
 
 def _everywhere(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -232,11 +297,13 @@ def _row(row: Row) -> Iterator[str]:
     cells += [_ratio(row).rjust(RATIO), _interval(row).rjust(INTERVAL), p_value(row["p_holm"]).rjust(P)]
     line = f"{label:<{LABEL}}" + "".join(cells)
     said = row["why"] if row["why"] and not called(row) else row["verdict"]
+    if row["verdict"] == UNTESTED:
+        said = f"{UNTESTED}: {row['why']}"
     if len(line) + 2 + len(said) <= WIDTH:
         yield f"{line}  {said}"
         return
     yield f"{line}  {row['verdict']}"
-    yield from textwrap.wrap(f"{key_of(row)}: {said}", WIDTH, initial_indent="  ", subsequent_indent="  ")
+    yield from textwrap.wrap(f"{key_of(row)}: {row['why'] or said}", WIDTH, initial_indent="  ", subsequent_indent="  ")
 
 
 def _ratio(row: Row) -> str:

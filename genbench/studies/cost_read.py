@@ -20,7 +20,7 @@ from genbench.exporters.json import as_dict
 from genbench.hardware import Catalogue
 from genbench.metrics.levels import REQUESTS, TOKENS, AveragedLevel, level_of, value_of, words
 from genbench.records import HEADER_NAME, read_header
-from genbench.studies import capacity, importing, sweep_files
+from genbench.studies import capacity_files, importing, sweep_files
 
 INPUT = "input_token_throughput"
 LATENCIES = ("ttft.p95", "tpot.p95", "request_latency.p95")
@@ -77,7 +77,7 @@ def read(text: str) -> Subject:
         raise RecordError(f"{path} is a file, cost takes folders; genbench import makes one of another tool's result")
     if (path / sweep_files.NAME).is_file():
         return _sweep(path, shown)
-    if (path / capacity.NAME).is_file():
+    if (path / capacity_files.NAME).is_file():
         return _capacity(path, shown)
     if not (path / HEADER_NAME).is_file():
         raise RecordError(f"{path} is no folder of a run, a sweep or a capacity search; look in artifacts/")
@@ -128,7 +128,7 @@ def _hardware(header: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _capacity(folder: Path, name: str) -> Subject:
     """The run that confirms the answer, else the highest load that was kept."""
-    document = capacity.read(folder)
+    document = capacity_files.read(folder)
     kept = [one for one in document["probes"] if one["verdict"] == "kept" or one["confirmation"]]
     entry = next((one for one in reversed(kept) if one["confirmation"]), kept[-1] if kept else None)
     if entry is None:

@@ -5,6 +5,7 @@ Rules
   Holm's correction among the rows that rules name, and only those.
 - "Worse" is longer for a time, less for a throughput. An error rate is worse by percentage points: 1 % is from 0.5 %
   to 1.5 %.
+- A row that the comparison does not test is judged all the same, by its p; the line says so.
 - A rule that cannot be judged counts as broken: a job must not pass because its server answered nothing.
 """
 
@@ -96,7 +97,7 @@ def _gate(
         "bound_pct": rule.bound, "observed_pct": None, "ci95_pct": None, "p": p, "passed": False,
     }  # fmt: skip
     observed, ends = (None, None) if row is None else _worse(row)
-    if row is not None and row["why"] == contrast.OFFERED and observed is not None and observed < rule.bound:
+    if row is not None and row["why"].startswith(contrast.OFFERED) and observed is not None and observed < rule.bound:
         return gate | {"observed_pct": observed, "passed": True, "text": f"{where}not tested: {row['why']}"}
     if observed is None or p is None:
         why = str((row or {}).get("why") or "neither run has it")
@@ -111,6 +112,8 @@ def _gate(
     text += f", p {p_value(p)}"
     if observed >= rule.bound and not broken:
         text += ": over the bound, but within the noise"
+    if row is not None and row["verdict"] == contrast.UNTESTED:
+        text += f" (this row has no verdict: {row['why']})"
     return gate | {
         "observed_pct": observed,
         "ci95_pct": None if ends is None else list(ends),

@@ -54,6 +54,13 @@ def bring_in(path: Path, *, name: str | None = None, artifact_dir: Path, nth: in
     return [_write(source, k, result, name, artifact_dir) for k, result in numbered]
 
 
+def is_known(path: Path) -> bool:
+    """Whether a file is a result that can be imported, by its first document. Raises DatasetError for one cut short."""
+    source = open_source(path)
+    document = source.documents[0][1] if source.documents else source.text
+    return any(registry.load(PACKAGE, name).recognise(document) for name in registry.names(PACKAGE))
+
+
 def _results(source: Source) -> Iterator[Imported]:
     """The results of all documents in a file, in its order."""
     modules = [registry.load(PACKAGE, name) for name in registry.names(PACKAGE)]

@@ -10,7 +10,7 @@ Rules
   other way round, and only once the number in flight is stationary.
 - `lenient`: while no load is known to be too high, half of the misses that were allowed is enough to go on upwards.
 - A load whose number in flight grows without bound keeps nothing: `engine.saturation` ends the run.
-- What is not decided when the time is up is too close to call.
+- What is not decided when the time is up is undecided.
 - Promises that are no share of requests (means, pooled metrics, rates) need the whole time; `of_figures` reads them
   from the run's 95 % intervals afterwards.
 
@@ -39,7 +39,7 @@ from genbench.types import MISSING, NOT_FAILED, EventKind, Outcome, Record, Slo,
 
 Verdict = Literal["kept", "missed", "close"]
 
-KEPT, MISSED, CLOSE = "kept: ", "missed: ", "too close to call: "
+KEPT, MISSED, CLOSE = "kept: ", "missed: ", "undecided: "
 SO_FAR = " so far"
 LEAST_S = 10.0
 LATENCIES = 20
@@ -114,23 +114,23 @@ class Probe:
             return None
         said = self._decide(seconds, latency_s)
         if said is None and over:
-            return Stop(f"{CLOSE}{self._shown()} after {seconds:.0f} s")
+            return Stop(f"{CLOSE}{self._shown(seconds, latency_s)} after {seconds:.0f} s")
         return said
 
     def _decide(self, seconds: float, latency_s: float) -> Stop | None:
         sides, easily = [], True
         for share, good in zip(self._shares, self._good, strict=True):
-            found = _in_blocks(np.frombuffer(good, dtype=np.uint8), self._sent(), self._began_ns, seconds, latency_s)
+            found = self._series(good, seconds, latency_s)
             sides.append(side(found.shares, share.share, self._timing.error))
             easily = easily and found.mean >= (1 + share.share) / 2
             if sides[-1] == "below":
-                return Stop(f"{MISSED}{_shown(share, good)}", at_once=True)
+                return Stop(f"{MISSED}{_shown(share, found)}", at_once=True)
         if self._timing.whole or not self._all or seconds < LATENCIES * latency_s or not self._growth.stationary():
             return None
         if self._timing.lenient and easily and self._shares:
-            return Stop(f"{KEPT}{self._shown()}{SO_FAR}")
+            return Stop(f"{KEPT}{self._shown(seconds, latency_s)}{SO_FAR}")
         if sides and all(found == "above" for found in sides):
-            return Stop(f"{KEPT}{self._shown()}")
+            return Stop(f"{KEPT}{self._shown(seconds, latency_s)}")
         return None
 
     def _sent(self) -> Ints:
@@ -139,12 +139,17 @@ class Probe:
     def _latency_s(self) -> float:
         return float(np.median(np.frombuffer(self._took_ns, dtype=np.int64))) / NS if self._took_ns else 0.0
 
-    def _shown(self) -> str:
-        return "; ".join(_shown(share, good) for share, good in zip(self._shares, self._good, strict=True))
+    def _series(self, good: bytearray, seconds: float, latency_s: float) -> "Series":
+        return _in_blocks(np.frombuffer(good, dtype=np.uint8), self._sent(), self._began_ns, seconds, latency_s)
+
+    def _shown(self, seconds: float, latency_s: float) -> str:
+        told = zip(self._shares, self._good, strict=True)
+        return "; ".join(_shown(share, self._series(good, seconds, latency_s)) for share, good in told)
 
 
-def _shown(share: Share, good: bytearray) -> str:
-    return f"{share.slo.text} by {100 * sum(good) / max(1, len(good)):.4g} % of {len(good):,} requests"
+def _shown(share: Share, found: "Series") -> str:
+    """What was tested: without the first requests, which came while the server filled up."""
+    return f"{share.slo.text} by {100 * found.mean:.4g} % of {found.shares.size * found.size:,} requests"
 
 
 # -- blocks ------------------------------------------------------------------------------------------------------------

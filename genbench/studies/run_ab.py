@@ -122,6 +122,19 @@ def _length(given: Given) -> dict[str, Any]:
     return {"duration_s": round(min(max(RATE_S, REQUESTS / load.request_rate), RATE_MOST_S), 1)}
 
 
+def check_budget(blocks: Blocks, wanted: Wanted) -> None:
+    """Raises ConfigError where the time does not hold the fewest rounds that are compared; blocks of a time only."""
+    load = resolve(blocks["a"])[0].load
+    if wanted.budget_s is None or load.duration_s is None or load.request_count is not None:
+        return
+    least_s = LEAST_ROUNDS * len(SIDES) * load.duration_s
+    if least_s > wanted.budget_s:
+        raise ConfigError(
+            f"--budget {wanted.budget_s:g} s: {LEAST_ROUNDS} rounds of two blocks of {load.duration_s:g} s take at least "
+            f"{least_s:g} s, and fewer are not compared; give a larger one, or a shorter --duration"
+        )
+
+
 def ask(blocks: Blocks, screen: Screen) -> dict[str, str]:
     """Ask both servers all that a run asks before its load; returns their models. Raises what `prepare` raises."""
     found: dict[str, Prepared] = {}

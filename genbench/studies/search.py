@@ -2,7 +2,7 @@
 
 Rules
 - Upwards in steps of `STEP` while the promises are kept, downwards while they are missed; then the middle of the
-  bracket on a log scale, until it is narrow, or a probe in it is too close to call and the estimate lies in it.
+  bracket on a log scale, until it is narrow, or a probe in it is undecided and the estimate lies in it.
 - The bracket is the highest load that was kept below every missed one, and the lowest missed one above every kept one.
   A load missed below one that was kept counts for neither: one of the two was wrong, and it is probed again. Where the
   one that was kept was let pass leniently, it was that one; such a load is probed again once a missed one comes within
@@ -226,7 +226,7 @@ def propose(tried: Sequence[Tried], goal: Goal) -> float | None:
 def bracket(tried: Sequence[Tried]) -> tuple[float | None, float | None]:
     """The highest kept load below every missed one, and the lowest missed one above every kept one.
 
-    Of several probes at one load the last counts. Where none was kept (missed), one too close to call counts as that if
+    Of several probes at one load the last counts. Where none was kept (missed), one undecided counts as that if
     its own share was held (was not).
     """
     latest = _latest(tried)

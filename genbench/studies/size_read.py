@@ -11,7 +11,7 @@ from genbench.errors import ConfigError, RecordError
 from genbench.metrics import slo
 from genbench.metrics.levels import REQUESTS, words
 from genbench.sizing import BYTES
-from genbench.studies import capacity, sweep_files
+from genbench.studies import capacity_files, sweep_files
 from genbench.types import Slo
 
 MEASURED = ("ttft.p95", "tpot.p50", "request_latency.p95")
@@ -105,7 +105,7 @@ def measured(need: Need, folder: Path, rules: Sequence[str]) -> Need:
     """
     if (folder / sweep_files.NAME).is_file():
         found = _of_sweep(folder, slo.expand(rules))
-    elif (folder / capacity.NAME).is_file():
+    elif (folder / capacity_files.NAME).is_file():
         if rules:
             raise ConfigError(f"--slo {rules[0]}: {folder} is a capacity search, which has its promises; leave it out")
         found = _of_capacity(folder)
@@ -213,7 +213,7 @@ def _about(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_capacity(folder: Path) -> Need:
-    document = capacity.read(folder)
+    document = capacity_files.read(folder)
     answer, by = document["answer"] or {}, str(document["by"])
     value = answer.get("value")
     if value is None:

@@ -26,10 +26,11 @@ from genbench.engine.saturation import Saturation
 from genbench.errors import ConfigError, GenbenchError, TargetError
 from genbench.metrics import slo
 from genbench.resolve import resolve
+from genbench.studies import point as points_of
 from genbench.studies import sweep_files as files
 from genbench.studies.auto import FIRST, Auto
 from genbench.studies.folder import ENGINE_MODEL
-from genbench.studies.point import CONCURRENCY, FOLDER, REQUEST_RATE, Point, Points, Restarted
+from genbench.studies.point import CONCURRENCY, FOLDER, REQUEST_RATE, Point, Points, Restarted, finished
 from genbench.studies.profile import Screen
 
 RATE_S, RATE_ARRIVALS, RATE_LATENCIES, RATE_MOST_S = 30.0, 50, 25, 120.0
@@ -248,10 +249,11 @@ class Sweep:
         what = f"{self._named(group)}{value:g}{self._unit}" + (f", repeat {repeat + 1}" if repeat else "")
         needs_s = self._estimate(group, value, changes)
         left_s = self._until_s - time.monotonic()
-        if left_s <= 0 or (needs_s is not None and needs_s > left_s):
+        before = finished(self._folder / FOLDER / points_of.name(self._wanted.by, value, group, repeat)) is not None
+        if not before and (left_s <= 0 or (needs_s is not None and needs_s > left_s)):
             self._over_budget.append(what + (f" (about {needs_s:.0f} s)" if needs_s is not None else ""))
             return True
-        about = "" if needs_s is None else f", about {needs_s:.0f} s"
+        about = ", measured before" if before else "" if needs_s is None else f", about {needs_s:.0f} s"
         self._screen.say(f"point {len(self.document['points']) + 1}{self._of()}: {what}{about}")
         point = self._run(points, group, value, repeat, changes, what)
         if point.run.summary.interrupted:

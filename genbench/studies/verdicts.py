@@ -12,7 +12,7 @@ SHORT = {
     "ttft": "TTFT", "ttft_intended": "TTFT from intended", "tpot": "TPOT", "itl": "ITL", "icl": "ICL",
     "request_latency": "latency", "slo_attainment": "requests that keep all",
 }  # fmt: skip
-WORDS = {"kept": "kept", "missed": "missed", "close": "too close to call"}
+WORDS = {"kept": "kept", "missed": "missed", "close": "undecided"}
 
 
 def sentences(document: Mapping[str, Any]) -> list[str]:
@@ -33,8 +33,8 @@ def first(document: Mapping[str, Any]) -> str:
         lowest = min(document["probes"], key=lambda entry: float(entry["value"]))
         return f"holds no load with {promised}: at {_number(lowest['value'])} {_evidence(lowest, promises)}"
     said = f"holds {'at least ' if answer['at_least'] else ''}{load(by, answer['value'])}"
-    if answer["ci95"] is not None and answer["ci95"][1] is not None:
-        said += f" (95 % CI {_number(answer['ci95'][0])}-{_number(answer['ci95'][1])})"
+    beside = _interval(answer) + ([] if answer["confirmed"] else ["not confirmed"])
+    said += f" ({', '.join(beside)})" if beside else ""
     said += f" with {promised}"
     missed = [
         entry for entry in document["probes"] if entry["verdict"] == "missed" and entry["value"] > answer["value"]
@@ -43,6 +43,14 @@ def first(document: Mapping[str, Any]) -> str:
         lowest = min(missed, key=lambda entry: float(entry["value"]))
         said += f"; at {_number(lowest['value'])} {_evidence(lowest, promises)}"
     return said
+
+
+def _interval(answer: Mapping[str, Any]) -> list[str]:
+    """The interval of an estimate; of a mere bracket its two ends, which are no confidence interval."""
+    if answer["ci95"] is None or answer["ci95"][1] is None:
+        return []
+    low, high = (_number(end) for end in answer["ci95"])
+    return [f"95 % CI {low}-{high}" if answer["fitted"] else f"{low} for sure, {high} is too much"]
 
 
 def _more(document: Mapping[str, Any]) -> list[str]:

@@ -32,6 +32,7 @@ SLO = ("--slo", "ttft.p95<500ms")
         ((*SLO, "--low", "8", "--high", "4"), "--low 8 is not below --high 4; exchange them"),
         ((*SLO, "--precision", "0"), "--precision 0: must be a share above 0 % and below 100 %, like 5%"),
         ((*SLO, "--budget", "soon"), "--budget soon: must be a time like 30, 500ms or 15m"),
+        ((*SLO, "--budget", "15"), "--budget 15: one probe takes 10 s or more; give a minute at least"),
         ((*SLO, "--budget", "0"), "--budget 0: must be above 0 s"),
         ((*SLO, "--cool-down", "-1"), "--cool-down -1: must be "),
         ((*SLO, "--request-rate", "4"), "--request-rate 4.0: capacity sets load and length of its probes itself"),
@@ -93,7 +94,7 @@ def entry(value: float, verdict: str, p95: float, *, confirmation: bool = False,
 
 def document(*probes: dict[str, Any], **other: Any) -> dict[str, Any]:
     answer = {"value": 42.31, "ci95": [40.88, 44.04], "at_least": False, "highest_allowed": False, "confirmed": True,
-              "wide": False}  # fmt: skip
+              "wide": False, "fitted": True}  # fmt: skip
     return {
         "by": "request_rate", "slo": ["ttft.p95<500ms"], "hopeless": "", "notes": [], "precision": 0.05,
         "answer": answer | other.pop("answer", {}), "probes": list(probes),
@@ -153,11 +154,9 @@ def test_no_load_holds() -> None:
 
 
 def test_what_to_know_of_it() -> None:
-    failed = entry(43.0, "close", 520, confirmation=True, why="too close to call: ...")
+    failed = entry(43.0, "close", 520, confirmation=True, why="undecided: ...")
     said = verdicts.sentences(document(*USUAL, failed, answer={"confirmed": False, "wide": True}, notes=["a note"]))
-    assert said[1].startswith(
-        "the confirmation at 43 did not keep the promise (too close to call: ...): the answer was"
-    )
+    assert said[1].startswith("the confirmation at 43 did not keep the promise (undecided: ...): the answer was")
     assert said[2].startswith("the interval is wider than the 5 % that were asked for")
     assert said[3] == "a note"
     assert "not confirmed by a run of its own" in verdicts.sentences(document(*USUAL, answer={"confirmed": None}))
@@ -168,6 +167,6 @@ def test_the_table_of_probes() -> None:
     assert lines[0].split() == ["load", "verdict", "seconds", "requests", "promise"]
     assert lines[2].split()[:4] == ["45", "missed", "20", "902"]
     assert lines[2].endswith("TTFT p95 was 612 ms")
-    assert "too close to call *" in lines[5]
+    assert "undecided *" in lines[5]
     assert lines[-1] == "* confirmation"
     assert json.dumps(lines).isascii()

@@ -59,10 +59,20 @@ def test_a_fall_inside_the_errors_is_none() -> None:
     assert group(tokens([100, 500, 1000, 800], error=0.05))["falling"] is not None
 
 
-def test_a_whole_run_is_not_compared_with_a_steady_window() -> None:
-    points = tokens([100, 500, 1000, 800])
-    points[2]["run"]["steady_output_token_throughput"] = figure(1000, "token/s")
-    assert group(points)["falling"] is None
+def test_all_levels_are_of_steady_windows_or_all_of_whole_runs() -> None:
+    """A window of 1,500 at one level among whole runs would make a top and a fall that are none."""
+    points = tokens([100, 500, 1000, 1010])
+    points[2]["run"]["steady_output_token_throughput"] = figure(1500, "token/s")
+    found = group(points)
+    assert found["falling"] is None
+    assert found["saturation"]["throughput"] == 1010
+    assert {level["window"] for level in found["levels"]} == {"whole run"}
+    for point, steady in zip(points, (100, 500, 1500, 1010), strict=True):
+        point["run"]["steady_output_token_throughput"] = figure(steady, "token/s")
+    assert group(points)["saturation"]["throughput"] == 1500
+    points[3] |= {"saturated": "saturated: ..."}
+    del points[3]["run"]["steady_output_token_throughput"]
+    assert [level["window"] for level in group(points)["levels"]] == [*["steady window"] * 3, "whole run"]
 
 
 # -- the knee --

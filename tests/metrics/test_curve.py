@@ -75,6 +75,7 @@ def test_a_throughput_that_is_not_the_whole_runs_says_so() -> None:
         (1200, "1,200 token/s (12 req/s) in the steady window, with"),
     ):
         points = [entry(4, requests=5, latency=800), entry(8, requests=10, latency=800)]
+        points[0]["run"]["steady_output_token_throughput"] = figure(500, "token/s")
         points[1]["run"]["steady_output_token_throughput"] = figure(steady, "token/s")
         assert said in group(points)["sentences"][0]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from genbench.studies import capacity
+from genbench.studies import capacity_files
 from tests.curves.made_sweeps import batching, sweep
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "runs" / "SIMULATED-demo"
@@ -53,8 +53,8 @@ def capacity_in(folder: Path, by: str = "request_rate", answer: float | None = 1
     folder.mkdir(parents=True)
     probe = points()[3] | {"by": by, "value": answer or 1.0, "verdict": "kept", "run_verdict": "VALID"}
     document: dict[str, Any] = {
-        "schema": capacity.SCHEMA,
-        "kind": capacity.KIND,
+        "schema": capacity_files.SCHEMA,
+        "kind": capacity_files.KIND,
         "by": by,
         "simulated": False,
         "slo": [RULE],
@@ -63,5 +63,5 @@ def capacity_in(folder: Path, by: str = "request_rate", answer: float | None = 1
         "hopeless": "" if answer is not None else "even one request at a time misses it",
         "probes": [] if answer is None else [probe | {"confirmation": True}],
     }
-    (folder / capacity.NAME).write_text(json.dumps(document | more))
+    (folder / capacity_files.NAME).write_text(json.dumps(document | more))
     return folder

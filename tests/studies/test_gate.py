@@ -47,7 +47,10 @@ def test_read(text: str, metric: str, stat: str, bound: float) -> None:
         ("ttft.p99 worse 5", "is no rule"),
         ("ttft.p99 worse -5%", "-5 is no percentage from 0 on"),
         ("ttft.p99 worse nan%", "nan is no percentage from 0 on"),
-        ("ttft.p98 worse 5%", "ttft.p98 is not among the rows of a comparison; the nearest: ttft.p50, ttft.p95, ttft.p99"),
+        (
+            "ttft.p98 worse 5%",
+            "ttft.p98 is not among the rows of a comparison; the nearest: ttft.p50, ttft.p95, ttft.p99",
+        ),
         ("request_latencies.p50 worse 5%", "the nearest: request_latency.p50"),
         ("zzz worse 5%", "use one of ttft.p50, "),
     ],

@@ -97,7 +97,7 @@ def _tokens(record: dict[str, Any], t_ns: int) -> int:
 
 
 def test_files_block_and_page(run: Runner, simulator: Simulator) -> None:
-    ran = profile(run, simulator.url, "--extra", FAST, "--osl", "60", "-n", "60", "--server-metrics")
+    ran = profile(run, simulator.url, "--extra", FAST, "--osl", "60", "-n", "30", "--server-metrics")
     assert ran.code == 0
     assert "server (vllm): KV cache mean 0 %" in ran.out
     assert "TTFT p50 / p95: server " in ran.out
@@ -106,7 +106,9 @@ def test_files_block_and_page(run: Runner, simulator: Simulator) -> None:
     times = [float(row["t_s"]) for row in rows]
     assert times == sorted(times)
     assert times[0] < 0 < times[-1]
-    first_sent = min(r["sent_ns"] for r in ran.records if r.get("phase", 1)) - min(r["intended_ns"] for r in ran.records)
+    first_sent = min(r["sent_ns"] for r in ran.records if r.get("phase", 1)) - min(
+        r["intended_ns"] for r in ran.records
+    )
     assert [(int(row["t_ns"]) - first_sent) / 1e9 for row in rows] == pytest.approx(times, abs=1e-6)
     counts = [float(row["generation_tokens"]) for row in rows]
     assert all(a <= b for a, b in pairwise(counts))
@@ -166,7 +168,7 @@ def test_gpus_and_their_energy(run: Runner, simulator: Simulator) -> None:
         return Answer(text)
 
     with exporting(dcgm) as exporter:
-        arguments = ("--gpu-telemetry", exporter.url, "--server-metrics", "off", "-n", "40", "--osl", "60")
+        arguments = ("--gpu-telemetry", exporter.url, "--server-metrics", "off", "-n", "24", "--osl", "60")
         ran = profile(run, simulator.url, "--extra", FAST, *arguments)
     server = ran.summary["server"]
     assert server["metrics"]["gpu_power"]["mean"] == 500
@@ -177,7 +179,7 @@ def test_gpus_and_their_energy(run: Runner, simulator: Simulator) -> None:
     each_s = server["derived"]["energy"]["value"] / duration
     assert each_s == pytest.approx(50 / EVERY_S, rel=0.5)
     per_token = server["derived"]["energy_per_output_token"]["value"]
-    assert per_token == pytest.approx(server["derived"]["energy"]["value"] / (40 * 60))
+    assert per_token == pytest.approx(server["derived"]["energy"]["value"] / (24 * 60))
     assert "J per output token" in " ".join(ran.out.split())
     assert "SMs active mean 55 %" in ran.out
     drawn = gpu_over_run.data(read(ran.folder))
@@ -228,7 +230,7 @@ def test_addresses_that_are_none(run: Runner, simulator: Simulator, arguments: t
 
 def test_an_exporter_that_dies_does_not_end_the_run(run: Runner, simulator: Simulator) -> None:
     with exporting(lambda k, _: Answer(data("vllm"), drop=k > 3)) as exporter:
-        ran = profile(run, simulator.url, "--extra", FAST, "-n", "60", "--osl", "60", "--server-metrics", exporter.url)
+        ran = profile(run, simulator.url, "--extra", FAST, "-n", "30", "--osl", "60", "--server-metrics", exporter.url)
     assert ran.code == 0
     (said,) = [note for note in ran.summary["server"]["notes"] if "fell silent" in note]
     assert "it closed the connection" in said

@@ -244,7 +244,7 @@ def test_figures_by_their_interval() -> None:
         (f"{SATURATED}...", 1.0, ["kept"], "missed"),
         ("kept: ...", 1.0, ["missed"], "missed"),
         ("kept: ...", 1.0, ["close"], "close"),
-        ("too close to call: ...", 0.95, [], "close"),
+        ("undecided: ...", 0.95, [], "close"),
         ("", 1.0, [], "kept"),  # it came to its end by itself: the records say
         ("", 0.5, [], "missed"),
         ("", 0.95, [], "close"),
