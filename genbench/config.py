@@ -24,8 +24,6 @@ SECRET_NAME = r"[^=&:]*(?:key|token|secret|signature|password|auth)|sig|code"
 SECRET_QUERY = re.compile(rf"(?i)([?&](?:{SECRET_NAME})=)[^&]*")
 SECRET_EXTRA = re.compile(rf"(?i)((?:{SECRET_NAME})\s*[=:])(?!\s*[\d.]+\s*$).*", re.DOTALL)  # but max_tokens=5 is none
 OTHERS_NAMES = {
-    "--out": "--out is --artifact-dir (where folders go) and --name (what this one is called) here",
-    "--rate": "--rate is --request-rate here",
     "--num-prompts": "--num-prompts is the number of requests in one tool and of different prompts in another; "
     "use --request-count for requests",
     "--backend": "--backend openai-chat is --endpoint-type chat here, --backend openai is --endpoint-type completions",

@@ -1,6 +1,7 @@
 """GPUs and instances by name: what `profiles/hardware.yaml`, or a file like it, says of memory, bandwidth and price.
 
 Names are compared without regard to case, spaces, dashes, dots and who makes the GPU: "NVIDIA H100 80GB" is H100-80.
+What stands before a dash is enough where that is one GPU; an H100 may be any of several.
 """
 
 import difflib
@@ -54,8 +55,15 @@ class Catalogue:
     instances: Mapping[str, Instance]
 
     def gpu(self, name: str, flag: str = "--gpu") -> Gpu:
-        """A GPU by its name. Raises ConfigError with the nearest names."""
-        return self.gpus[_find(name, list(self.gpus), flag, "GPU")]
+        """A GPU by its name, or by what stands before the dash of one. Raises ConfigError with the nearest names."""
+        key = _key(name)
+        of_name = [one for one in self.gpus.values() if _key(one.name.partition("-")[0]) == key]
+        if not of_name or key in map(_key, self.gpus):
+            return self.gpus[_find(name, list(self.gpus), flag, "GPU")]
+        if len(of_name) > 1:
+            known = " or ".join(f"{one.name} ({one.memory_gb:g} GB)" for one in of_name)
+            raise ConfigError(f"{flag} {name}: it comes with several memory sizes; use {known}")
+        return of_name[0]
 
     def instance(self, name: str, flag: str = "--instance") -> Instance:
         """An instance by its name. Raises ConfigError with the nearest names."""

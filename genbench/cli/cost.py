@@ -1,6 +1,5 @@
 """`genbench cost`: dollars and minutes for a million tokens."""
 
-import math
 import shlex
 import sys
 import time
@@ -12,6 +11,7 @@ import click
 
 from genbench.cli import screen
 from genbench.errors import ConfigError
+from genbench.studies.cost_numbers import number, pairs, whole
 
 if TYPE_CHECKING:
     from genbench.studies.cost_read import Subject, Terms
@@ -95,7 +95,7 @@ def command(
         raise ConfigError("cost needs a throughput: give --throughput (token/s) with --price, or a RUN")
     terms = _merged(shared, [terms for _, terms in rows])
     subjects = cost_read.renamed(subjects)
-    document = cost.cost(subjects, terms, catalogue, ratio=_number("--ratio", ratio), command=_command())
+    document = cost.cost(subjects, terms, catalogue, ratio=number("--ratio", ratio, "ratio"), command=_command())
     swept = [one for one in subjects if one.kind == cost_read.SWEEP]
     to = out or (Path(swept[0].source) if len(swept) == 1 else None)
     if to is None and swept:
@@ -135,8 +135,8 @@ def _json(document: "Mapping[str, Any]") -> str:
 def _alone(throughput: str | None, into: str | None) -> "Subject":
     from genbench.studies.cost_read import GIVEN, Row, Subject
 
-    output_tps = None if throughput is None else _number("--throughput", throughput)
-    input_tps = None if into is None else _number("--input-throughput", into)
+    output_tps = None if throughput is None else number("--throughput", throughput, "throughput")
+    input_tps = None if into is None else number("--input-throughput", into, "input-throughput")
     return Subject("the throughput", GIVEN, "", (Row("the throughput", output_tps=output_tps, input_tps=input_tps),))
 
 
@@ -145,20 +145,20 @@ def _row(text: str) -> "tuple[Subject, Terms]":
     from genbench.studies.cost_read import GIVEN, Row, Subject, Terms
 
     name, colon, rest = text.partition(":")
-    pairs = dict(part.partition("=")[::2] for part in rest.split(",") if part)
-    unknown = [key for key in pairs if key not in ROW]
-    if not colon or not name or not pairs or unknown:
+    said = dict(pairs(rest))
+    unknown = [key for key in said if key not in ROW]
+    if not colon or not name or not said or unknown:
         what = f"there is no {unknown[0]}" if unknown else "write it like 7b:price=1.21,throughput=161.3"
         raise ConfigError(f"--row {text}: {what}; it takes {', '.join(ROW)}")
-    figures = {key: _number(f"--row {name}: {key}", pairs[key]) for key in ("throughput", "input", "requests", "price")
-               if key in pairs}  # fmt: skip
+    figures = {key: number(f"--row {name}: {key}", said[key], key)
+               for key in ("throughput", "input", "requests", "price") if key in said}  # fmt: skip
     row = Row(name, output_tps=figures.get("throughput"), input_tps=figures.get("input"),
               requests_ps=figures.get("requests"))  # fmt: skip
     terms = Terms(
         {name: figures["price"]} if "price" in figures else {},
-        {name: pairs["instance"]} if "instance" in pairs else {},
-        {name: pairs["gpu"]} if "gpu" in pairs else {},
-        {name: _whole(f"--row {name}: gpus", pairs["gpus"])} if "gpus" in pairs else {},
+        {name: said["instance"]} if "instance" in said else {},
+        {name: said["gpu"]} if "gpu" in said else {},
+        {name: whole(f"--row {name}: gpus", said["gpus"])} if "gpus" in said else {},
     )
     return Subject(name, GIVEN, "", (row,)), terms
 
@@ -169,10 +169,10 @@ def _terms(
     from genbench.studies.cost_read import Terms
 
     return Terms(
-        _named("--price", prices, lambda flag, text: _number(flag, text.removeprefix("$"))),
+        _named("--price", prices, lambda flag, text: number(flag, text, "price")),
         _named("--instance", instances, lambda _, text: text),
         _named("--gpu", kinds, lambda _, text: text),
-        _named("--gpus", counts, _whole),
+        _named("--gpus", counts, whole),
     )
 
 
@@ -199,22 +199,6 @@ def _merged(shared: "Terms", rows: "list[Terms]") -> "Terms":
         for row in rows:
             merged[one.name].update(getattr(row, one.name))
     return Terms(**merged)
-
-
-def _number(flag: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise ConfigError(f"{flag}{'' if flag.endswith('=') else ' '}{text}: must be a number above zero")
-    return value
-
-
-def _whole(flag: str, text: str) -> int:
-    if not text.isascii() or not text.isdecimal() or int(text) < 1:
-        raise ConfigError(f"{flag}{'' if flag.endswith('=') else ' '}{text}: must be a whole number from 1 on")
-    return int(text)
 
 
 def _command() -> str:

@@ -1,6 +1,5 @@
 """`genbench size`: how many instances, GPUs and servers a load needs."""
 
-import math
 import shlex
 import sys
 from dataclasses import replace
@@ -11,6 +10,7 @@ import click
 
 from genbench.cli import screen
 from genbench.errors import ConfigError
+from genbench.studies.cost_numbers import number, whole
 
 if TYPE_CHECKING:
     from genbench.hardware import Catalogue
@@ -78,7 +78,7 @@ def run(
     found = [replace(one, hardware=catalogue.named(one.hardware)) for one in found]
     machine = _machine(catalogue, found, values, _share("--headroom", headroom))
     document = size.size(
-        found, machine, rule=rule, overhead_gb=_number("--overhead", overhead, least=0), command=_command()
+        found, machine, rule=rule, overhead_gb=number("--overhead", overhead, "overhead", least=0), command=_command()
     )
     with screen._readable():
         if as_json:
@@ -119,7 +119,11 @@ def _machine(catalogue: "Catalogue", needs: "list[Need]", values: dict[str, Any]
     gpu = catalogue.gpu(kind) if kind and said else catalogue.gpus.get(str(kind))
     given = values["gpu_memory"]
     memory = (
-        _number("--gpu-memory", given) if given is not None else gpu.memory_gb if gpu else known.get("gpu_memory_gb")
+        number("--gpu-memory", given, "gpu-memory")
+        if given is not None
+        else gpu.memory_gb
+        if gpu
+        else known.get("gpu_memory_gb")
     )
     if memory is None:
         raise ConfigError("size needs a GPU; give --gpu (like L4 or H100-80), --gpu-memory (GB) or --instance")
@@ -128,46 +132,26 @@ def _machine(catalogue: "Catalogue", needs: "list[Need]", values: dict[str, Any]
         price = instance.price_per_hour
         source = f"list price of {instance.name}, {instance.source}, {instance.date}"
     if values["price"] is not None:
-        price, source = _number("--price", values["price"].removeprefix("$")), "--price"
+        price, source = number("--price", values["price"], "price"), "--price"
     each = values["gpus_per_server"]
     return Machine(
         gpu=gpu.name if gpu else str(kind or f"{memory:g} GB"),
         gpu_gb=memory,
         headroom=headroom,
         bandwidth_gbs=gpu.bandwidth_gbs if gpu else None,
-        per_server=_whole("--gpus-per-server", each) if each is not None else instance.gpus if instance else PER_SERVER,
+        per_server=whole("--gpus-per-server", each) if each is not None else instance.gpus if instance else PER_SERVER,
         assumed=each is None and instance is None,
         price_per_hour=price,
         price_from=source,
-        hours=_number("--hours", values["hours"]),
+        hours=number("--hours", values["hours"], "hours"),
     )
 
 
 def _share(flag: str, text: str) -> float:
-    percent = text.strip().endswith("%")
-    try:
-        value = float(text.strip().removesuffix("%")) / (100 if percent else 1)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value < 1:
-        raise ConfigError(f"{flag} {text}: must be a share from 0 to below 1, like 0.2 or 20%")
-    return value
+    """A share of a GPU's memory; it may be 0. Raises ConfigError."""
+    from genbench.metrics import slo
 
-
-def _number(flag: str, text: str, least: float | None = None) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (value >= least if least is not None else value > 0) or math.isinf(value):
-        raise ConfigError(f"{flag} {text}: must be a number {'above zero' if least is None else f'from {least:g} on'}")
-    return value
-
-
-def _whole(flag: str, text: str) -> int:
-    if not text.isascii() or not text.isdecimal() or int(text) < 1:
-        raise ConfigError(f"{flag} {text}: must be a whole number from 1 on")
-    return int(text)
+    return 0.0 if text.strip() in ("0", "0%") else slo.percent(flag, text) / 100
 
 
 def _command() -> str:

@@ -25,7 +25,10 @@ TERMS = (
     ("Faster, slower", "a difference (p after Holm below 0.05) that is at least the smallest effect that counts"),
     ("Better, worse", "the same, of what is not a speed"),
     ("No difference seen", "none was found: a longer run might find one"),
-    ("Not tested", "shown with interval and p, but not judged: such intervals are not known to be right; see the reason"),
+    (
+        "Not tested",
+        "shown with interval and p, but not judged: such intervals are not known to be right; see the reason",
+    ),
     ("Not comparable", "one side lacks it, or what was measured is not the same quantity; the reason stands below"),
 )
 
@@ -226,7 +229,9 @@ def _verdict(metric: Mapping[str, Any]) -> Html:
     said = str(metric.get("verdict") or "–")
     why = str(metric.get("why") or "")
     kind = source.kind(said)
-    tone = {source.BETTER: "pill valid", source.WORSE: "pill invalid"}.get(kind, "barred" if said in source.WITHOUT else "same")
+    tone = {source.BETTER: "pill valid", source.WORSE: "pill invalid"}.get(
+        kind, "barred" if said in source.WITHOUT else "same"
+    )
     return join((e("span", said, class_=tone), e("span", e("bdi", why), class_="under") if why else None))
 
 

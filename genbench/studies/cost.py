@@ -76,7 +76,17 @@ def _row(subject: Subject, row: Row, bill: Paid, ratio: float) -> dict[str, Any]
         "kept": row.kept,
         "verdict": row.verdict,
         "saturated": row.saturated,
+        "probe": row.probe,
+        "scaled": row.scaled,
+        "doubt": row.doubt,
+        "below": _below(row, figures),
     }
+
+
+def _below(row: Row, figures: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a million tokens cost where the answer of a search is the lower end of its interval."""
+    usd = figures.get("usd_per_1m_output")
+    return {"load": row.below[0], "usd_per_1m_output": usd / row.below[1]} if row.below and usd else None
 
 
 def _why(row: Row) -> str:

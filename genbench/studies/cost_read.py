@@ -20,7 +20,7 @@ from genbench.exporters.json import as_dict
 from genbench.hardware import Catalogue
 from genbench.metrics.levels import REQUESTS, TOKENS, AveragedLevel, level_of, value_of, words
 from genbench.records import HEADER_NAME, read_header
-from genbench.studies import capacity_files, importing, sweep_files
+from genbench.studies import capacity_files, importing, size_answer, sweep_files
 
 INPUT = "input_token_throughput"
 LATENCIES = ("ttft.p95", "tpot.p95", "request_latency.p95")
@@ -36,6 +36,10 @@ RUN, SWEEP, CAPACITY, GIVEN = "run", "sweep", "capacity", "options"
 class Row:
     """One load: throughputs per second with the interval of the output's, latencies in ms, whether it keeps its
     promises (None: there are none). `series` is the sweep's group, "" where there is one.
+
+    Of a capacity search: `probe` is the load that was measured, where it is not the answer's, and `scaled` by how much
+    its throughputs were multiplied; `doubt` says why the answer is not sure; `below` is the lower end of its interval
+    in words, and as a share of the answer.
     """
 
     name: str
@@ -49,6 +53,10 @@ class Row:
     kept: bool | None = None
     verdict: str = ""
     saturated: bool = False
+    probe: str = ""
+    scaled: float = 1.0
+    doubt: str = ""
+    below: tuple[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +135,32 @@ def _hardware(header: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _capacity(folder: Path, name: str) -> Subject:
-    """The run that confirms the answer, else the highest load that was kept."""
+    """The answer, at the throughput of the probe nearest to it; that of a rate is in proportion to it."""
     document = capacity_files.read(folder)
-    kept = [one for one in document["probes"] if one["verdict"] == "kept" or one["confirmation"]]
-    entry = next((one for one in reversed(kept) if one["confirmation"]), kept[-1] if kept else None)
-    if entry is None:
+    answer = size_answer.of(document)
+    if answer is None:
         raise RecordError(f"{folder} found no load that keeps its promises, so there is none to be paid for")
-    row = _row(name, words(entry["by"], entry["value"]), entry, "run_verdict")
+    row = _row(name, answer.load, answer.probe, "run_verdict")
+    probed, below = float(answer.probe["value"]), answer.below
+    by = answer.value / probed if answer.by == "request_rate" else 1.0
+    row = replace(
+        row,
+        output_tps=_times(row.output_tps, by),
+        ci95=None if row.ci95 is None else (row.ci95[0] * by, row.ci95[1] * by),
+        input_tps=_times(row.input_tps, by),
+        requests_ps=_times(row.requests_ps, by),
+        probe="" if probed == answer.value else size_answer.at(answer.by, probed),
+        scaled=by,
+        doubt=answer.doubt,
+        below=(size_answer.at(answer.by, below), below / answer.value)
+        if below and answer.by == "request_rate"
+        else None,
+    )
     return Subject(name, CAPACITY, str(folder), (row,), _about(document), bool(document["simulated"]))
+
+
+def _times(value: float | None, by: float) -> float | None:
+    return None if value is None else value * by
 
 
 def _about(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -179,10 +205,10 @@ def _levels(name: str, series: str, curve: Curve, document: Mapping[str, Any]) -
 
 
 def _input(level: AveragedLevel, curve: Curve, document: Mapping[str, Any]) -> float | None:
-    """Input tokens per second at a level: the mean of its repeats."""
+    """Input tokens per second at a level: the mean of its repeats, in the window that the level's output is of."""
     points = [one for one in document["points"] if (level_of(one).value, level_of(one).group) == _place(level, curve)]
     known = [one["run"][INPUT]["value"] for one in points if INPUT in one["run"]]
-    return sum(known) / len(known) if known else None
+    return sum(known) / len(known) * (level["steady_over_whole"] or 1.0) if known else None
 
 
 def _place(level: AveragedLevel, curve: Curve) -> tuple[float, str]:
@@ -229,7 +255,7 @@ def paid(name: str, hardware: Mapping[str, Any], terms: Terms, catalogue: Catalo
         price, source = float(hardware["price_per_hour"]), "the run's price-per-hour"
     instance = asked or str(hardware.get("instance") or "")
     known = None
-    if instance and (price is None or _known(instance, catalogue)):
+    if instance and (price is None or asked is not None or _known(instance, catalogue)):
         known = catalogue.instance(instance, "--instance" if asked else f"{name}: instance")
     if price is None and known is not None:
         if known.price_per_hour is None:
@@ -249,7 +275,7 @@ def _of(said: Mapping[str, Any], name: str) -> Any:
 
 
 def _known(instance: str, catalogue: Catalogue) -> bool:
-    """Whether the list has it: where the price is given, an instance of another name is nobody's fault."""
+    """Whether the list has it: where the price is given, a run may have been on an instance of any name."""
     return instance.lower() in {one.lower() for one in catalogue.instances}
 
 

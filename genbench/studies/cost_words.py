@@ -10,7 +10,7 @@ from genbench.metrics.levels import TOKENS
 __all__ = ["TOKENS", "money", "screen", "sentences"]
 
 WIDTH = 100
-NAME = 26
+OF_LOADS = ("sweep", "capacity")  # a row of these is one load of many
 MARKS = "slo: a promise is missed; sat: in flight grew without bound"
 
 
@@ -25,6 +25,7 @@ def sentences(document: Mapping[str, Any]) -> list[str]:
     """The answer first, then what has to be known of it."""
     rows, cheapest = document["rows"], document["cheapest"]
     said = list(_answer(rows, cheapest))
+    said += [text for row in rows for text in _of_search(row)]
     if document["simulated"]:
         said.append("SIMULATED: the embedded engine has no price; this shows the arithmetic")
     doubtful = list(dict.fromkeys(row["name"] for row in rows if row["verdict"] == "INVALID"))
@@ -59,14 +60,27 @@ def _one(row: Mapping[str, Any]) -> str:
         return f"${money(row['split']['usd_per_1m_input'])} per million input tokens; there is no output"
     ends = row["usd_per_1m_output_ci95"]
     interval = f" (95 % CI {money(ends[0])}-{money(ends[1])})" if ends else ""
+    at = f" at {row['load']}" if row["kind"] in OF_LOADS else ""
     return (
-        f"{_dollars(row)}{interval}, {number(row['minutes_per_1m'])} minutes for them,"
+        f"{_dollars(row)}{at}{interval}, {number(row['minutes_per_1m'])} minutes for them,"
         f" {row['tokens_per_usd']:,.0f} tokens for a dollar"
     )
 
 
+def _of_search(row: Mapping[str, Any]) -> Iterator[str]:
+    """What has to be known of the answer of a capacity search: where its throughput is from, and how sure it is."""
+    if row["probe"]:
+        how = f", times {row['scaled']:.4g}" if row["scaled"] != 1 else ""
+        yield f"{row['name']}: the throughput at {row['load']} is that of the nearest probe, at {row['probe']}{how}"
+    if row["doubt"]:
+        said, below = f"{row['name']}: {row['doubt']}", row["below"]
+        if below:
+            said += f"; at the lower end of its interval, {below['load']}: ${money(below['usd_per_1m_output'])}"
+        yield said
+
+
 def _where(row: Mapping[str, Any]) -> str:
-    words = [row["name"] if not row["series"] else row["series"], row["load"] if row["kind"] == "sweep" else ""]
+    words = [row["name"] if not row["series"] else row["series"], row["load"] if row["kind"] in OF_LOADS else ""]
     return " at ".join(word for word in words if word)
 
 
@@ -111,7 +125,11 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         )
         for row in rows
     ]  # fmt: skip
-    return _aligned([head, *cells])
+    lines = [head, *cells]
+    if any(row["kind"] in OF_LOADS for row in rows):
+        at = ("load", *(row["load"] if row["kind"] in OF_LOADS else "-" for row in rows))
+        return _aligned([(line[0], load, *line[1:]) for load, line in zip(at, lines, strict=True)])
+    return _aligned(lines)
 
 
 def _loads(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -142,6 +160,9 @@ def _arithmetic(row: Mapping[str, Any], ratio: float, *, several: bool) -> Itera
     steps = [("price", f"{price:g} $/h", row["price_from"])]
     if tps:
         hourly = tps * 3600
+        if row["scaled"] != 1:
+            how = f"{tps / row['scaled']:,.6g} at {row['probe']} x {row['scaled']:.4g}"
+            steps.append(("token/s", how, f"{tps:,.6g}"))
         steps += [
             ("token/h", f"{tps:,.6g} token/s x 3600 s", f"{hourly:,.0f}"),
             ("$/1M output", f"{price:g} / {hourly:,.0f} x 1,000,000", money(row["usd_per_1m_output"])),

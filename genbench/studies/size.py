@@ -61,12 +61,8 @@ class Placed:
 
 def size(needs: Sequence[Need], machine: Machine, *, rule: str, overhead_gb: float, command: str) -> dict[str, Any]:
     """The document of docs/size.md. Raises ConfigError for what cannot be sized."""
-    try:
-        placed = [_placed(need, machine, rule, overhead_gb) for need in needs]
-        kinds = [one.kind for one in placed]
-        packed = sizing.pack(kinds, machine.usable_gb, machine.per_server)
-    except sizing.Unfit as error:
-        raise ConfigError(f"{error}; take larger GPUs, more of them, or a smaller dtype") from error
+    placed, packed = _packed(needs, machine, rule, overhead_gb)
+    kinds = [one.kind for one in placed]
     servers = len(packed.servers)
     document = {
         "schema": SCHEMA,
@@ -83,12 +79,39 @@ def size(needs: Sequence[Need], machine: Machine, *, rule: str, overhead_gb: flo
         "gpus_in_servers": servers * machine.per_server,
         "memory_used": packed.total_gb / (servers * machine.per_server * machine.gpu_gb),
         "layout": _layout(packed, kinds),
-        "usd_per_month": None if machine.price_per_hour is None else servers * machine.price_per_hour * machine.hours,
+        "usd_per_month": _month(servers, machine),
+        "lower": _lower(needs, machine, rule, overhead_gb),
         "binds": _binds(placed, packed, machine),
         "warnings": list(_warnings(placed, packed, machine)),
     }
     document["sentences"] = size_words.sentences(document)
     return document
+
+
+def _packed(needs: Sequence[Need], machine: Machine, rule: str, overhead_gb: float) -> tuple[list[Placed], Packed]:
+    try:
+        placed = [_placed(need, machine, rule, overhead_gb) for need in needs]
+        return placed, sizing.pack([one.kind for one in placed], machine.usable_gb, machine.per_server)
+    except sizing.Unfit as error:
+        raise ConfigError(f"{error}; take larger GPUs, more of them, or a smaller dtype") from error
+
+
+def _month(servers: int, machine: Machine) -> float | None:
+    return None if machine.price_per_hour is None else servers * machine.price_per_hour * machine.hours
+
+
+def _lower(needs: Sequence[Need], machine: Machine, rule: str, overhead_gb: float) -> dict[str, Any] | None:
+    """The answer where what each search found is the lower end of its interval; None where no search has one."""
+    if not any(one.least for one in needs):
+        return None
+    placed, packed = _packed([one.least or one for one in needs], machine, rule, overhead_gb)
+    return {
+        "at": {one.name: one.below for one in needs if one.least},
+        "instances": {one.kind.name: one.kind.count for one in placed},
+        "gpus_packed": packed.gpus,
+        "servers": len(packed.servers),
+        "usd_per_month": _month(len(packed.servers), machine),
+    }
 
 
 # -- one model ---------------------------------------------------------------------------------------------------------
@@ -122,10 +145,9 @@ def _placed(need: Need, machine: Machine, rule: str, overhead_gb: float) -> Plac
     most = (need.gpus or _largest(machine.per_server)) * machine.usable_gb
     holds = math.floor((most - fixed) / sequence + sizing.SLACK)
     takes = min(wanted, float(max(1, holds)))
-    said += f" + {takes:g} sequences x {need.tokens:,} tokens x {each / 1e6:.4g} MB"
-    capped = (
-        "" if takes >= wanted else f"memory holds {takes:g} sequences of {need.name}, the promise allows {wanted:g}"
-    )
+    several, tokens = (size_words.counted(one, what) for one, what in ((takes, "sequence"), (need.tokens, "token")))
+    said += f" + {several} x {tokens} x {each / 1e6:.4g} MB"
+    capped = "" if takes >= wanted else f"memory holds {several} of {need.name}, the promise allows {wanted:g}"
     return _with(need, machine, fixed + takes * sequence, said, takes, capped)
 
 
@@ -156,8 +178,8 @@ def _instances(need: Need, concurrency: float | None, capped: str) -> tuple[int,
     if need.users is not None:
         if concurrency is None:
             raise ConfigError(f"{need.name} has users, but no concurrency of an instance; give it, or --from-sweep DIR")
-        count = sizing.at_least(need.users, concurrency)
-        found.append((count, f"{need.users:g} users / {concurrency:g} at a time = {need.users / concurrency:.4g}"))
+        count, users = sizing.at_least(need.users, concurrency), size_words.counted(need.users, "user")
+        found.append((count, f"{users} / {concurrency:g} at a time = {need.users / concurrency:.4g}"))
     if need.rate is not None:
         if need.capacity is None:
             raise ConfigError(
@@ -188,6 +210,7 @@ def _need(one: Placed, machine: Machine) -> dict[str, Any]:
         "gpus": kind.gpus,
         "share": kind.share,
         "source": need.source,
+        "doubt": need.doubt,
         "weights_gb": None if need.params is None else sizing.weights_gb(need.params, need.dtype or DTYPE),
         "decode_floor_ms": floor,
         "tpot_ms": need.tpot,
@@ -301,5 +324,5 @@ def _division(placed: Sequence[Placed], packed: Packed, machine: Machine) -> Ite
         why = "an instance has its GPU for itself"
     yield (
         f"plain division is wrong here: {packed.total_gb:.6g} GB / {machine.usable_gb:.4g} GB ="
-        f" {packed.total_gb / machine.usable_gb:.4g}, so {packed.naive_gpus} GPUs, but {why}"
+        f" {packed.total_gb / machine.usable_gb:.4g}, so {size_words.counted(packed.naive_gpus, 'GPU')}, but {why}"
     )

@@ -1,4 +1,4 @@
-"""The answer of a capacity search as `genbench cost` and `genbench size` take it: the load, how sure it is, its probe."""
+"""The answer of a capacity search as `genbench cost` and `size` take it: the load, how sure it is, and its probe."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Answer:
         if self.low is None or self.high is None:
             return ""
         ends = f"{number(self.low)}-{number(self.high)}"
-        return f" (95 % CI {ends})" if self.fitted else f" (bracket {ends})"
+        return f" (95 % CI {ends})" if self.fitted else f" (between {number(self.low)}, which is kept, and {number(self.high)}, which is not)"
 
     @property
     def below(self) -> float | None:
@@ -69,7 +69,7 @@ def at(by: str, value: float) -> str:
 
 def _doubt(said: Mapping[str, Any]) -> str:
     if said.get("confirmed") is False:
-        return "the search was not confirmed, a run at its answer did not keep the promises"
+        return "the search was not confirmed: the confirmation did not keep the promises"
     if said.get("confirmed") is None:
         return "the search was not confirmed"
     return "the search ended with a wider interval than was asked for" if said.get("wide") else ""

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from genbench.block import number
+from genbench.block import number as shown
 from genbench.errors import ConfigError, RecordError
 from genbench.metrics import slo
 from genbench.metrics.levels import REQUESTS, words
 from genbench.sizing import BYTES
-from genbench.studies import capacity_files, sweep_files
+from genbench.studies import capacity_files, size_answer, sweep_files
+from genbench.studies.cost_numbers import number, pairs, whole
 from genbench.types import Slo
 
 MEASURED = ("ttft.p95", "tpot.p50", "request_latency.p95")
@@ -29,6 +30,9 @@ class Need:
 
     `users` are requests in flight, `rate` and `capacity` are in requests per second, `mem` is GB of one instance at its
     load, `params` and `active` are in billions, `tokens` are those of one sequence, `tpot` is in ms.
+
+    Of a capacity search: `doubt` says why its answer is not sure, and `least` is what an instance takes at the lower
+    end of the answer's interval, `below` in words.
     """
 
     name: str
@@ -51,21 +55,25 @@ class Need:
     source: str = ""
     rules: tuple[Slo, ...] = ()
     hardware: Mapping[str, Any] = field(default_factory=dict)
+    doubt: str = ""
+    below: str = ""
+    least: "Need | None" = None
 
 
 WHOLE = {"gpus", "share", "layers", "kv_heads", "head_dim", "tokens"}
 WORDS = {"dtype", "kv_dtype"}
-NO_KEYS = ("name", "source", "rules", "hardware")
+FOUND = ("source", "rules", "hardware", "doubt", "below", "least")  # what a folder says, and no key
+NO_KEYS = ("name", *FOUND)
 KEYS = tuple(one.name.replace("_", "-") for one in fields(Need) if one.name not in NO_KEYS)
 
 
 def parse(text: str) -> Need:
     """NAME:key=value,... Raises ConfigError."""
     name, colon, rest = text.partition(":")
-    pairs = [part.partition("=") for part in rest.split(",") if part]
-    if not colon or not name or not pairs:
+    said = pairs(rest)
+    if not colon or not name or not said:
         raise ConfigError(f"--need {text}: write it like 5B:users=64,concurrency=4,mem=12.41")
-    return of(name, {key.strip(): value.strip() for key, _, value in pairs}, f"--need {name}: ")
+    return of(name, dict(said), f"--need {name}: ")
 
 
 def of(name: str, said: Mapping[str, str], flag: str) -> Need:
@@ -80,18 +88,8 @@ def of(name: str, said: Mapping[str, str], flag: str) -> Need:
                 raise ConfigError(f"{flag}{key} {text}: must be one of {', '.join(BYTES)}")
             found[place] = text.lower()
         else:
-            found[place] = _number(f"{flag}{key}", text, whole=place in WHOLE)
+            found[place] = whole(f"{flag}{key}", text) if place in WHOLE else number(f"{flag}{key}", text, key)
     return Need(name=name, **found)
-
-
-def _number(flag: str, text: str, *, whole: bool) -> float | int:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf or (whole and value != int(value)):
-        raise ConfigError(f"{flag} {text}: must be a {'whole number from 1 on' if whole else 'number above zero'}")
-    return int(value) if whole else value
 
 
 # -- what was measured -------------------------------------------------------------------------------------------------
@@ -112,8 +110,10 @@ def measured(need: Need, folder: Path, rules: Sequence[str]) -> Need:
     else:
         raise RecordError(f"--from-sweep {folder}: neither a sweep nor a capacity search is there; check the path")
     own = {one.name: getattr(need, one.name) for one in fields(Need) if getattr(need, one.name) is not None}
-    kept = {name: value for name, value in own.items() if name not in ("source", "rules", "hardware")}
-    return replace(found, **kept)
+    kept = {name: value for name, value in own.items() if name not in FOUND}
+    if (need.users is None or need.concurrency) and (need.rate is None or need.capacity):
+        found = replace(found, doubt="", below="", least=None)  # no load is divided by what it says
+    return replace(found, least=replace(found.least, **kept) if found.least else None, **kept)
 
 
 def _of_sweep(folder: Path, texts: Sequence[str]) -> Need:
@@ -144,9 +144,11 @@ def _of_sweep(folder: Path, texts: Sequence[str]) -> Need:
 
 def _need(
     by: str, value: float, entries: Sequence[Mapping[str, Any]], source: str, rules: Sequence[Slo],
-    hardware: Mapping[str, Any], document: Mapping[str, Any],
+    hardware: Mapping[str, Any], document: Mapping[str, Any], share: float = 1.0,
 ) -> Need:  # fmt: skip
-    flying, throughput = _run(entries, "concurrency_mean"), _run(entries, REQUESTS)
+    """What `entries` took at the load `value`; where theirs was higher, `share` of it."""
+    flying, throughput = (None if one is None else one * share for one in
+                          (_run(entries, "concurrency_mean"), _run(entries, REQUESTS)))  # fmt: skip
     return Need(
         name="",
         concurrency=value if by == "concurrency" else max(1.0, math.floor(flying)) if flying else None,
@@ -203,7 +205,7 @@ def _said(entries: Sequence[Mapping[str, Any]], rules: Sequence[Slo]) -> str:
     value = _mean([_value(one, rule) for one in entries])
     unit = "ms" if any(one["metrics"].get(rule.metric, {}).get("unit") == "ms" for one in entries) else ""
     name = f"{rule.metric}.{rule.stat}".strip(".")
-    return f"{name} {number(value, unit)} {unit}".rstrip() if value is not None else f"it has no {name}"
+    return f"{name} {shown(value, unit)} {unit}".rstrip() if value is not None else f"it has no {name}"
 
 
 def _about(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -214,17 +216,23 @@ def _about(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def _of_capacity(folder: Path) -> Need:
     document = capacity_files.read(folder)
-    answer, by = document["answer"] or {}, str(document["by"])
-    value = answer.get("value")
-    if value is None:
+    answer = size_answer.of(document)
+    if answer is None:
         why = document["hopeless"] or "it came to no answer"
         raise ConfigError(f"--from-sweep {folder}: {why}; more instances do not help")
-    near = min(document["probes"], key=lambda one: (abs(one["value"] - value), not one["confirmation"]))
-    ends = answer.get("ci95")
-    interval = f" (95 % CI {number(ends[0])}-{number(ends[1])})" if ends and None not in ends else ""
-    source = f"{folder}: {words(by, float(f'{value:.4g}'))}{interval} keeps {' and '.join(document['slo'])}"
+    source = f"{folder}: {answer.load}{answer.interval} keeps {' and '.join(document['slo'])}"
+    source += f"; {answer.doubt}" if answer.doubt else ""
     rules = [slo.parse(text) for text in document["slo"]]
-    return _need(by, float(value), [near], source, rules, _about(document), document)
+
+    def taken(value: float, probe: Mapping[str, Any]) -> Need:
+        share = min(1.0, value / float(probe["value"]))
+        return _need(answer.by, value, [probe], source, rules, _about(document), document, share)
+
+    need, below = replace(taken(answer.value, answer.probe), doubt=answer.doubt), answer.below
+    if below is None:
+        return need
+    least = taken(below, size_answer.nearest(document, below))
+    return replace(need, below=size_answer.at(answer.by, below), least=least)
 
 
 def _run(entries: Sequence[Mapping[str, Any]], key: str) -> float | None:

@@ -12,9 +12,9 @@ def held(row: Mapping[str, Any]) -> str:
     return " + ".join(f"{count} x {name}" for name, count in row["holds"].items())
 
 
-def counted(count: int, what: str) -> str:
+def counted(count: float, what: str) -> str:
     """A number of things."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+    return f"{count:,.10g} {what}{'' if count == 1 else 's'}"
 
 
 def sentences(document: Mapping[str, Any]) -> list[str]:
@@ -25,7 +25,24 @@ def sentences(document: Mapping[str, Any]) -> list[str]:
     answer += f" for {counted(sum(document['instances'].values()), 'instance')}: {kinds}"
     if document["usd_per_month"] is not None:
         answer += f"; ${document['usd_per_month']:,.0f} a month"
+    answer += "".join(f"; {text}" for text in _unsure(document))
     return [answer, *(f"{one['what']} binds: {one['why']}" for one in document["binds"])]
+
+
+def _unsure(document: Mapping[str, Any]) -> Iterator[str]:
+    """Why the answer of a search is not sure, and what its lower end asks for."""
+    needs, lower = document["needs"], document["lower"]
+    doubted = [one for one in needs if one["doubt"]]
+    yield from (f"{one['name'] + ': ' if len(needs) > 1 else ''}{one['doubt']}" for one in doubted)
+    if lower is None or (not doubted and lower["instances"] == document["instances"]):
+        return
+    if len(needs) == 1:
+        where = f"at the lower end of its interval, {lower['at'][needs[0]['name']]}"
+    else:
+        where = f"at the lower ends of the intervals, {', '.join(f'{name} {at}' for name, at in lower['at'].items())}"
+    said = f"{where}: {counted(sum(lower['instances'].values()), 'instance')}, {counted(lower['gpus_packed'], 'GPU')}"
+    month = "" if lower["usd_per_month"] is None else f", ${lower['usd_per_month']:,.0f} a month"
+    yield f"{said} in {counted(lower['servers'], 'server')}{month}"
 
 
 def screen(document: Mapping[str, Any]) -> str:
@@ -68,14 +85,20 @@ def _of_all(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if machine["headroom"]:
         room += f" x {100 * (1 - machine['headroom']):g} % = {machine['usable_gb']:.4g} GB"
     share = document["total_gb"] / machine["usable_gb"]
-    yield "division", f"{document['total_gb']:.6g} / {room} = {share:.4g}: {document['gpus_naive']} GPUs at the least"
+    yield (
+        "division",
+        f"{document['total_gb']:.6g} / {room} = {share:.4g}: {counted(document['gpus_naive'], 'GPU')} at the least",
+    )
     for row in document["layout"]:
         yield (
             "packed",
             f"{counted(row['gpus'], 'GPU')} with {held(row)}: {row['used_gb']:.4g} of {machine['usable_gb']:.4g} GB",
         )
     each = machine["per_server"]
-    yield "servers", f"{document['gpus_packed']} GPUs, {each} in a server: {counted(document['servers'], 'server')}"
+    yield (
+        "servers",
+        f"{counted(document['gpus_packed'], 'GPU')}, {each} in a server: {counted(document['servers'], 'server')}",
+    )
     whole = document["gpus_in_servers"] * machine["gpu_gb"]
     yield "filled", f"{document['total_gb']:.6g} of {whole:,.10g} GB, {100 * document['memory_used']:.1f} %"
     if document["usd_per_month"] is not None:

@@ -63,6 +63,11 @@ def barred(made: Mapping[str, Any], why: str) -> dict[str, Any]:
     return dict(made) | dict.fromkeys(("ratio", "ci95", "p", "p_holm")) | {"verdict": "not comparable", "why": why}
 
 
+def untested(made: Mapping[str, Any], why: str = "too few samples to test it") -> dict[str, Any]:
+    """The same row where it has no verdict."""
+    return dict(made) | {"p_holm": None, "verdict": "not tested", "why": why}
+
+
 def rows(effects: Effects = USUAL, width: float = 0.02) -> list[dict[str, Any]]:
     """All metrics, with these ratios B / A (1.004 where none is named); tails have wider intervals."""
     made = []

@@ -22,6 +22,7 @@ from tests.contrasts.made_comparisons import (
     errors,
     priced,
     row,
+    untested,
 )
 
 TTFT, RATE = METRICS[0], METRICS[-2]
@@ -53,11 +54,12 @@ def test_an_interval_without_an_end_has_none_on_the_other_side_either() -> None:
     [
         barred(row(*TTFT, ratio=2.0), "the base has none"),
         row(*TTFT, ratio=2.0) | {"p": None, "p_holm": None},
+        untested(row(*TTFT, ratio=2.0)),
         row(*TTFT, ratio=2.0) | {"ratio": 0.0},
         row(*TTFT, ratio=2.0) | {"ratio": math.inf},
         errors(),
     ],
-    ids=["barred", "not tested", "zero", "infinite", "without a ratio"],
+    ids=["barred", "without a p", "not tested", "zero", "infinite", "without a ratio"],
 )
 def test_what_was_not_tested_is_not_drawn(made: dict[str, Any]) -> None:
     assert of([made, row(*RATE, ratio=1.1)]).columns["metric"].tolist() == ["Output throughput"]

@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from genbench import stats
-from genbench.metrics.contrast import FEW, OFFERED, SHORT, Row, repeats, rounds, runs
+from genbench.metrics.contrast import FEW, OFFERED, SHORT, STILL, UNTESTED, Row, repeats, rounds, runs
 from genbench.metrics.resampled import pooled
 from genbench.metrics.subject import Flow, Part, Subject, as_dict, from_dict
 
@@ -128,7 +128,7 @@ def test_intervals_hold_the_truth() -> None:
 def test_a_percentile_needs_values_beyond_it() -> None:
     """1,200 requests have 12 beyond the p99: an interval, no verdict. 400 are not enough for the p99 itself."""
     row = by_name(runs(made(1), made(2), min_effect=0))["request_latency.p99"]
-    assert (row.verdict, row.p_holm) == ("not comparable", None)
+    assert (row.verdict, row.p_holm) == (UNTESTED, None)
     assert row.ci95 is not None
     assert row.p is not None
     assert "50 beyond the p99" in row.why
@@ -153,8 +153,15 @@ def test_a_throughput_that_the_load_set_is_not_tested() -> None:
         for one in (made(1), made(2, slow=1.5))
     )
     row = by_name(runs(a, b, min_effect=0))["request_throughput"]
-    assert (row.verdict, row.why, row.p_holm) == ("not comparable", OFFERED, None)
-    assert by_name(runs(made(1), b, min_effect=0))["request_throughput"].verdict == "slower"
+    assert (row.verdict, row.p_holm) == (UNTESTED, None)
+    assert row.why == f"{OFFERED}: both kept up with the arrivals"
+    assert row.p is not None
+    for one, other in ((made(1), b), (a, made(2, slow=1.5))):  # a closed loop beside an open one
+        row = by_name(runs(one, other, min_effect=0))["request_throughput"]
+        assert (row.verdict, row.why) == (UNTESTED, f"{OFFERED}: one side kept up with the arrivals")
+    behind = [made(k) for k in range(2)]
+    row = by_name(repeats([a, a, *behind], [made(k, slow=1.5) for k in range(4)], min_effect=0))["request_throughput"]
+    assert row.p_holm is not None  # two of four runs did not keep up
 
 
 def test_barred_and_missing_metrics() -> None:
@@ -187,6 +194,39 @@ def test_repeats_are_compared_run_by_run() -> None:
     assert row.method == "Welch's t over repeats"
     assert row.verdict == "slower"
     assert row.a == pytest.approx(np.exp(np.mean([np.log(one.stats["request_latency"]["mean"]) for one in a])))
+
+
+@pytest.mark.parametrize("compare", [repeats, rounds])
+def test_runs_without_a_spread_say_nothing(compare: Callable[..., list[Row]]) -> None:
+    """Copies of one run, and copies of another: t is infinite. The same on both sides is no difference."""
+    for by in (1.1, 1 + 1e-15):
+        rows = by_name(compare([made(1)] * 3, [scaled(made(1), by)] * 3, min_effect=0))
+        row = rows["request_latency.mean"]
+        assert (row.verdict, row.why, row.p) == (
+            (UNTESTED, STILL, None) if by > 1.01 else ("no difference seen", "", 1)
+        )
+        assert row.ratio == pytest.approx(by)
+
+
+@pytest.mark.parametrize(("plan", "least"), [("same", 2 / 2**12), ("", 2 / 2_704_156)])  # 24! / 12! / 12!
+def test_a_run_without_a_spread_has_no_p_of_zero(plan: str, least: float) -> None:
+    a, b = (
+        replace(one, parts={"ttft": replace(one.parts["ttft"], values=np.full(1200, value))})
+        for one, value in ((made(1, plan=plan), 20.0), (made(2, plan=plan), 22.0))
+    )
+    row = by_name(runs(a, b, min_effect=0))["ttft.p50"]
+    assert row.p == pytest.approx(least)
+    assert row.ci95 == pytest.approx((1.1, 1.1))
+
+
+@pytest.mark.parametrize(
+    ("compare", "says"),
+    [(repeats, "p95 wants 90 in every run"), (rounds, "p95 wants 90 in every block, or 8 rounds with 90 in all")],
+)
+def test_a_percentile_wants_its_samples_in_every_run(compare: Callable[..., list[Row]], says: str) -> None:
+    a, b = ([made(k + first, requests=70) for k in range(4)] for first in (0, 10))
+    row = by_name(compare(a, b, min_effect=0))["ttft.p95"]
+    assert (row.verdict, row.why) == ("not comparable", f"{FEW}: {says}")
 
 
 def test_one_run_against_repeats_is_held_against_the_median_one() -> None:

@@ -23,6 +23,7 @@ from tests.contrasts.made_comparisons import (
     rows,
     subject,
     unfair,
+    untested,
 )
 from tests.curves.made_sweeps import batching, sweep
 from tests.report import made
@@ -154,6 +155,18 @@ def test_what_cannot_be_compared_says_why() -> None:
     tree = page(DOCUMENTS["barred"], drawn=True)
     assert cells(tree, "compared")[0][-1] == "not comparable different work was asked"
     assert not tree.all("section", id="ratios")
+
+
+def test_what_was_not_tested_has_its_numbers_a_word_and_a_reason() -> None:
+    pair = comparison("a", "b") | {"rows": [untested(rows()[0]), *rows()[1:]]}
+    tree = page(document([pair]))
+    found = cells(tree, "compared")[0]
+    assert found[3:] == [
+        "0.910 −9.0 %", "0.890 – 0.930", "< 0.001", "not tested too few samples to test it",
+    ]  # fmt: skip
+    assert "Not tested" in tree.one("section", id="terms").text
+    glance = page(document([pair, pair | {"b": "c"}])).one("section", id="glance")
+    assert cells(glance, "glance")[0] == ["Time to first token p50", "−9.0 % not tested", "−9.0 % not tested"]
 
 
 @pytest.mark.parametrize(

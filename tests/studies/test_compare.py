@@ -54,17 +54,40 @@ def test_a_slower_run_is_called_slower(made: Path) -> None:
     assert found["ttft.p50"] == found["error_rate"] == "no difference seen"
     assert document["says"] == "runs"
     assert document["sentences"][0].startswith("these runs differ: slow against old: ")
+    first, *rest = compare_words.screen(document).split("\n\n")
+    assert " ".join(first.split()).startswith("these runs differ: B is slower in request latency p50 (+")
+    assert rest[-1].startswith("- ")
+    assert "these runs differ" not in "".join(rest)
     assert any("this is about these runs" in said for said in document["sentences"])
 
 
 def test_the_same_again_is_called_the_same(made: Path) -> None:
     document = compared(made / "old", made / "same")
-    assert set(verdicts(document).values()) == {"no difference seen", "not comparable"}  # p99: too few requests
+    assert set(verdicts(document).values()) == {"no difference seen", "not tested", "not comparable"}  # p95, p99
     first, unseen, about = document["sentences"]
     assert first.startswith("no difference seen between old and same in ")
-    assert re.match(r"not seen is not the same as not there: below about (2|2\.\d|3) % \(Time to first token", unseen)
+    assert re.match(
+        r"not seen is not the same as not there: below about (2|2\.\d|3) % \(Time to first token p50", unseen
+    )
     assert about == compare_words.ONLY_RUNS
     assert document["comparisons"][0]["unfair"] == []
+
+
+def test_only_tested_rows_are_counted(made: Path) -> None:
+    """Of 240 requests no tail is tested; those rows have an interval, which would be named first."""
+    document = compared(made / "old", made / "same")
+    (one,) = document["comparisons"]
+    tested = [row for row in one["rows"] if row["verdict"] == "no difference seen"]
+    untested = [row for row in one["rows"] if row["verdict"] == "not tested"]
+    assert {"ttft.p95"} <= {compare_words.key_of(row) for row in untested}
+    assert all(row["p"] is not None and row["why"] for row in untested)
+    assert document["sentences"][0] == f"no difference seen between old and same in {len(tested)} tested rows"
+    one["rows"] = [row for row in one["rows"] if row not in tested or row["metric"] == "itl"]
+    unseen = next(said for said in compare_words.sentences(document) if said.startswith("not seen is not"))
+    assert "Inter-token latency mean" in unseen
+    assert "Time to first token" not in unseen
+    one["rows"] = untested
+    assert compare_words.sentences(document)[0] == f"nothing can be said of same against old: {untested[0]['why']}"
 
 
 def test_repeats_speak_of_engines(made: Path) -> None:
@@ -85,7 +108,7 @@ def test_one_run_against_repeats_is_one_against_the_median_of_them(made: Path) -
 
 def test_a_small_difference_is_named_but_not_called(made: Path) -> None:
     document = compared(made / "old", made / "slow", min_effect=0.5)
-    assert set(verdicts(document).values()) == {"no difference seen", "not comparable"}  # p99: too few requests
+    assert set(verdicts(document).values()) == {"no difference seen", "not tested", "not comparable"}  # p95, p99
     assert any(said.startswith("found, but smaller than --min-effect 50 %: ") for said in document["sentences"])
 
 
@@ -140,6 +163,34 @@ def test_runs_grouped_by_their_folder(made: Path) -> None:
     sides = compare_read.sides(given, grouped=True)
     assert [(side.name, side.kind, len(side.subjects)) for side in sides] == [("A", "repeats", 3), ("B", "repeats", 3)]
     assert any("with --repeats" in said for said in compared(*given)["sentences"])
+
+
+def test_runs_of_one_name_are_repeats(made: Path, tmp_path: Path) -> None:
+    for k, run in enumerate(("A/r0", "A/r1", "B/r0", "B/r1"), 1):
+        shutil.copytree(made / run, tmp_path / f"r{k}")
+    given = [f"{name}={tmp_path / run}" for name, run in zip(("old", "old", "new", "new"), ("r1", "r2", "r3", "r4"))]
+    for grouped in (False, True):
+        sides = compare_read.sides(given, grouped=grouped)
+        assert [(side.name, side.kind, len(side.subjects)) for side in sides] == [
+            ("old", "repeats", 2),
+            ("new", "repeats", 2),
+        ]
+    mixed = compare_read.sides([*given[:2], str(tmp_path / "r3" / "run.json"), str(tmp_path / "r4")], grouped=True)
+    assert [(side.name, len(side.subjects)) for side in mixed] == [("old", 2), (tmp_path.name, 2)]
+    with pytest.raises(ConfigError, match="all runs have the name old, which makes them one side; give those of the"):
+        compare_read.sides(given[:2])
+    with pytest.raises(ConfigError, match=r"are in .*; add others, or give the runs of a side one name: old=RUN old="):
+        compare_read.sides([text.partition("=")[2] for text in given], grouped=True)
+
+
+def test_a_foreign_folder_is_told_its_file() -> None:
+    for tool, files in (
+        ("aiperf", ("profile_export.jsonl", "profile_export_aiperf.json")),
+        ("genai-perf", ("profile_export.json", "profile_export_genai_perf.csv")),
+    ):
+        said = " or ".join(str(PEERS / tool / file) for file in files)
+        with pytest.raises(RecordError, match=re.escape(f"is a folder of another tool; give the file: {said}")):
+            compared(PEERS / "vllm.json", PEERS / tool)
 
 
 def test_a_foreign_file_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,6 +351,16 @@ def document() -> dict[str, Any]:
             "ttft.p99", "Time to first token p99", "ms", 50.0, 51.0, "not comparable", why="too few samples", **untested
         ),
         row("tpot.p50", "Time per output token p50", "ms", 20.0, 20.1, "no difference seen", p=0.4, p_holm=1.0),
+        row(
+            "request_latency.p99",
+            "Request latency p99",
+            "ms",
+            90.0,
+            99.0,
+            "not tested",
+            p_holm=None,
+            why="too few samples to test it: 50 beyond the p99 are needed",
+        ),
         row("error_rate", "Error rate", "%", 0.0, 1.5, "worse", ratio=None, ci95=None),
     ]
     unfair = [{"key": "model", "text": "model: a|b against <c>", "bars": []}]

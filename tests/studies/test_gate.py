@@ -1,5 +1,7 @@
 """Rules of --fail-if: how they are read, and when one is broken."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ def row(metric: str, stat: str, ratio: float | None, p: float | None, **other: A
     ends = None if ratio is None or p is None else (ratio * 0.98, ratio * 1.02)
     better = "high" if "throughput" in metric else "low"
     found = {"metric": metric, "stat": stat, "better": better, "a": 100.0, "b": 100 * (ratio or 1), "ratio": ratio}
-    return {**found, "ci95": ends, "p": p, "p_holm": p, "why": "", **other}
+    return {**found, "ci95": ends, "p": p, "p_holm": p, "why": "", "verdict": "", **other}
 
 
 def one(*rows: dict[str, Any], b: str = "new", load: Any = None) -> dict[str, Any]:
@@ -104,12 +106,28 @@ def test_when_it_is_broken(text: str, found: dict[str, Any], passed: bool, says:
         (row("itl", "p50", 1.0, 0.5), False, "cannot be judged: neither run has it"),
         (row("ttft", "p99", 1.01, None, why=contrast.OFFERED), True, f"not tested: {contrast.OFFERED}"),
         (row("ttft", "p99", 1.09, None, why=contrast.OFFERED), False, "worse by 9 %, but cannot be judged"),
+        (
+            row("ttft", "p99", 1.3, 0.0001, why="too few beyond it", verdict=contrast.UNTESTED, p_holm=None),
+            False,
+            "p <0.001 (this row has no verdict: too few beyond it)",
+        ),
+        (
+            row("ttft", "p99", 1.01, None, why=f"{contrast.FEW}: p99 wants 459 in every block"),
+            False,
+            "cannot be judged: too few samples: p99 wants 459 in every block",
+        ),
     ],
 )
 def test_what_cannot_be_judged_does_not_pass(found: dict[str, Any], passed: bool, says: str) -> None:
     judged = gate("ttft.p99 worse 5%", found)
     assert judged["passed"] is passed
     assert says in judged["text"]
+
+
+def test_the_docs_name_every_row_that_a_rule_may_name() -> None:
+    docs = (Path(__file__).parents[2] / "docs" / "compare.md").read_text()
+    listed = docs.partition("| METRIC.STAT | what |")[2].partition("\n\n")[0]
+    assert re.findall(r"`([a-z_0-9.]+)`", listed) == names()
 
 
 def test_holm_among_the_rows_with_rules_only() -> None:

@@ -12,7 +12,7 @@ from genbench.metrics.summary import Run, summarise
 from genbench.records import table_from
 from genbench.resolve import resolve
 from genbench.studies import run_ab_files as files
-from genbench.studies.run_ab import Wanted, line, sides
+from genbench.studies.run_ab import Wanted, check_budget, line, sides
 from genbench.types import Phase
 from tests.metrics.made import ns, stream
 
@@ -78,6 +78,26 @@ def test_what_does_not_go_with_two_servers(named: dict[str, Any], urls: dict[str
 def test_too_few_rounds(rounds: int) -> None:
     with pytest.raises(ConfigError, match=f"--rounds {rounds}: must be from 3 to 1000; 8 or more are recommended"):
         Wanted(rounds)
+
+
+@pytest.mark.parametrize(
+    ("named", "budget", "refused"),
+    [
+        ({"duration_s": "10"}, 59.0, True),
+        ({"duration_s": "10"}, 60.0, False),
+        ({"duration_s": "10"}, None, False),
+        ({"stages": "5@3s,6@4s"}, 41.0, True),
+        ({"duration_s": "10", "request_count": "4"}, 1.0, False),  # whichever comes first
+        ({}, 1.0, False),
+    ],
+)
+def test_a_budget_holds_three_rounds(named: dict[str, str], budget: float | None, refused: bool) -> None:
+    blocks, wanted = both(**named), Wanted(budget_s=budget)
+    if not refused:
+        check_budget(blocks, wanted)
+        return
+    with pytest.raises(ConfigError, match=f"--budget {budget:g} s: 3 rounds of two blocks of "):
+        check_budget(blocks, wanted)
 
 
 # -- the folder --------------------------------------------------------------------------------------------------------
