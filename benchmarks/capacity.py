@@ -1,9 +1,10 @@
 """Is the capacity that is found the true one? `python benchmarks/capacity.py [--repeats 200] [--jobs 2]`.
 
 The search of `genbench capacity` and the judge of its probes, on the model of an engine in virtual time. The truth is
-the rate at which the requests that keep the promise are just the promised share, over 4 x 100,000 requests that no
-search has seen (one stretch of 100,000 leaves it uncertain by a percent). Three engines are limited by their batch,
-their KV room and their prefill; one is serial. Searches have two hours of the engine's time.
+the rate at which the requests that keep the promise are just the promised share, over 16 x 100,000 requests that no
+search has seen (one stretch of 100,000 leaves it uncertain by more than half a percent, an interval is 5 % wide). Three
+engines are limited by their batch, their KV room and their prefill; one is serial. Searches have two hours of the
+engine's time.
 
 First three searches for each engine, with all there is to say of them; then, with --repeats, the share of so many
 searches with other seeds whose interval holds the truth. In virtual time a judge looks twice a second at first, later
@@ -31,7 +32,7 @@ from genbench.studies.search import KEPT_BACK, Ask, Found, Goal, Tried, allotted
 from genbench.types import EventKind, Outcome, Record
 
 NS = 10**9
-REQUESTS, STRETCHES = 100_000, 4
+REQUESTS, STRETCHES = 100_000, 16
 SHOWN, SHOWN_SEED, REPEAT_SEED, TRUTH_SEED = 3, 70_000, 80_000, 90_000
 LOOK_NS, LOOKS = NS // 2, 100
 CHUNK = 2048

@@ -7,7 +7,7 @@ Rules
 - A and B are treated alike: exchanged, the ratio and its ends become their reciprocals and p stays as it is.
 - What is not above zero has no ratio: that is for the caller to see.
 - Replicates without any spread have no t. p is then the smallest that so many blocks could give by the signs of their
-  differences (paired), or by which of them belong to which side; of repeats and rounds it is zero, for the caller to see.
+  differences (paired), or by which of them belong to which side; of repeats and rounds it is 0, for the caller to see.
 
 Sources: blocks: Kuensch 1989, The jackknife and the bootstrap for general stationary observations. k / (k - 1) and t:
 Hesterberg 2015, What teachers should know about the bootstrap, section 5. What a block pulls, from the replicates:
@@ -96,10 +96,8 @@ def _satterthwaite(variances: tuple[float, float], dfs: tuple[float, float]) -> 
 def _by_t(log_ratio: float, error: float, df: float, least: float = 0.0) -> Ratio:
     """`least`: p where the figures differ and nothing varies."""
     arm = float(-stdtrit(df, TAIL)) * error
-    if error > TINY:
-        p = 2 * float(stdtr(df, -abs(log_ratio) / error))
-    else:
-        p = least if abs(log_ratio) > TINY else 1.0
+    still = least if abs(log_ratio) > TINY else 1.0
+    p = 2 * float(stdtr(df, -abs(log_ratio) / error)) if error > TINY else still
     return Ratio(math.exp(log_ratio), math.exp(log_ratio - arm), math.exp(log_ratio + arm), p)
 
 

@@ -27,7 +27,7 @@ TERMS = (
     ("No difference seen", "none was found: a longer run might find one"),
     (
         "Not tested",
-        "shown with interval and p, but not judged: such intervals are not known to be right; see the reason",
+        "shown but not judged: such an interval is not known to be right, or says nothing of B",
     ),
     ("Not comparable", "one side lacks it, or what was measured is not the same quantity; the reason stands below"),
 )
@@ -138,8 +138,8 @@ def overview(document: Mapping[str, Any]) -> Html | None:
         groups.setdefault((one.get("a"), one.get("b")) if one.get("load") else ("", ""), []).append(one)
     made = [_overview(document, found, len(groups) > 1) for found in groups.values()]
     note = (
-        "Change against the base. A coloured cell says in words what was found, the others show no difference or say that "
-        "they were not tested; – stands where nothing can be compared."
+        "Change against the base. A coloured cell says in words what was found, the others show no difference or "
+        "say that they were not tested; – stands where nothing can be compared."
     )
     return e("section", e("h2", "At a glance"), made, e("p", note, class_="note"), id="glance")
 

@@ -1,8 +1,9 @@
 """What `genbench compare` is given, read: runs, folders of repeats, sweeps, capacities, baselines, other tools' files.
 
 Rules
-- One argument is one side; those of one NAME are repeats, one side. A folder is told by what is in it: sweep.json, capacity.json, run.json, or folders of runs:
-  those are repeats, and have to be of one load. A file of a run's folder (summary.json, report.html) means the folder.
+- One argument is one side; those of one NAME are repeats, one side. A folder is told by what is in it: sweep.json,
+  capacity.json, run.json, or folders of runs: those are repeats, and have to be of one load. A file of a run's folder
+  (summary.json, report.html) means the folder.
 - Any other file is a baseline or another tool's result, which is imported into a place that is gone afterwards.
 - Nothing is written.
 """
@@ -85,18 +86,19 @@ def sides(given: Sequence[str], *, grouped: bool = False, base: bool = False, fo
         raise ConfigError(
             f"all runs have the name {key}, which makes them one side; give those of the other side another name"
             if isinstance(key, str)
-            else f"--repeats makes one side of each folder, and all runs are in {_shown(Path(str(key)))}; add others, or"
-            " give the runs of a side one name: old=RUN old=RUN new=RUN new=RUN"
+            else f"--repeats makes one side of each folder, and all runs are in {_shown(Path(str(key)))}; add others,"
+            " or give the runs of a side one name: old=RUN old=RUN new=RUN new=RUN"
         )
     return _own_names([_side(key, group, force=force) for key, group in groups.items()])
 
 
 def _side(key: object, group: Sequence[tuple[str, Path]], *, force: bool) -> Side:
     """The side of the paths that `sides` found to belong together: by a folder, by a name, or one alone."""
+    folders = [_folder(path) for _, path in group]
     if isinstance(key, Path):
-        return _repeats(key.name or "runs", [path for _, path in group])
+        return _repeats(key.name or "runs", folders)
     if len(group) > 1:
-        return _repeats(str(key), [_folder(path) for _, path in group])
+        return _repeats(str(key), folders)
     ((name, path),) = group
     return read(path, name, force=force)
 

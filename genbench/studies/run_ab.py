@@ -130,8 +130,8 @@ def check_budget(blocks: Blocks, wanted: Wanted) -> None:
     least_s = LEAST_ROUNDS * len(SIDES) * load.duration_s
     if least_s > wanted.budget_s:
         raise ConfigError(
-            f"--budget {wanted.budget_s:g} s: {LEAST_ROUNDS} rounds of two blocks of {load.duration_s:g} s take at least "
-            f"{least_s:g} s, and fewer are not compared; give a larger one, or a shorter --duration"
+            f"--budget {wanted.budget_s:g} s: {LEAST_ROUNDS} rounds of two blocks of {load.duration_s:g} s take at "
+            f"least {least_s:g} s, and fewer are not compared; give a larger one, or a shorter --duration"
         )
 
 

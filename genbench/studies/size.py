@@ -288,7 +288,7 @@ def _warnings(placed: Sequence[Placed], packed: Packed, machine: Machine) -> Ite
     for one in placed:
         yield from _of_one(one, machine)
     if machine.assumed:
-        yield f"{machine.per_server} GPUs in a server is assumed; say it with --gpus-per-server"
+        yield f"{size_words.counted(machine.per_server, 'GPU')} in a server is assumed; say it with --gpus-per-server"
 
 
 def _of_one(one: Placed, machine: Machine) -> Iterator[str]:

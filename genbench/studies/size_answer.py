@@ -35,8 +35,8 @@ class Answer:
         """(95 % CI 23.30-93.20), or what else it is; "" without one."""
         if self.low is None or self.high is None:
             return ""
-        ends = f"{number(self.low)}-{number(self.high)}"
-        return f" (95 % CI {ends})" if self.fitted else f" (between {number(self.low)}, which is kept, and {number(self.high)}, which is not)"
+        low, high = number(self.low), number(self.high)
+        return f" (95 % CI {low}-{high})" if self.fitted else f" ({low} for sure, {high} is too much)"
 
     @property
     def below(self) -> float | None:

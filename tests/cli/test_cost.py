@@ -25,6 +25,20 @@ def test_as_json(run: Runner) -> None:
     assert [round(row[key], 3) for key in keys] == [2.087, 103.327, 479108.911, 0.606]
 
 
+def test_numbers_as_they_are_printed(run: Runner) -> None:
+    plain = json.loads(run("cost", "--price", "1.5", "--throughput", "1800", "--json").out)["rows"]
+    assert json.loads(run("cost", "--price", "$1.5", "--throughput", "1,800", "--json").out)["rows"] == plain
+    row = json.loads(run("cost", "--row", "x:throughput=1,800,price=1.5", "--json").out)["rows"][0]
+    assert row["usd_per_1m_output"] == plain[0]["usd_per_1m_output"]
+
+
+def test_a_gpu_that_comes_in_one_size_needs_none_in_its_name(run: Runner, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("gpus: {RTX-32: {memory: 32}}\n")
+    found = json.loads(run("cost", *GIVEN, "--gpu", "rtx", "--hardware", str(mine), "--json").out)
+    assert found["rows"][0]["gpu"] == "RTX-32"
+
+
 def test_the_published_table_with_its_slip(run: Runner) -> None:
     rows = [
         ("7b", "g5.2xlarge", "1.21", "161.30"), ("7b-4", "g5.12xlarge", "5.67", "336.96"),
@@ -118,6 +132,17 @@ def test_a_hardware_file_that_is_wrong(run: Runner, tmp_path: Path, text: str, s
         (("--price", "a=1", "--price", "a=2", str(EXAMPLE)), "--price a=2: given twice for a; give it once"),
         (("--price", "inf", "--throughput", "5"), "--price inf: must be a number above zero"),
         (("--price", "1", "--throughput", "0"), "--throughput 0: must be a number above zero"),
+        (("--price", "1.2/h", "--throughput", "5"), "--price 1.2/h: must be a number above zero, in dollars per hour"),
+        (
+            ("--price", "1", "--throughput", "1,8"),
+            "--throughput 1,8: must be a number above zero, in tokens per second",
+        ),
+        (
+            (*GIVEN, "--instance", "g5.3xlarge"),
+            "--instance g5.3xlarge: no instance of that name is known; the nearest are g5.xlarge",
+        ),
+        ((*GIVEN, "--instance", "nosuch"), "--instance nosuch: no instance of that name is known"),
+        ((*GIVEN, "--gpu", "H100"), "it comes with several memory sizes; use H100-80 (80 GB) or H100-NVL (94 GB)"),
         (("--price", "1", "--throughput", "5", str(EXAMPLE)), "--throughput is for a price alone"),
         ((*GIVEN, "--gpus", "0"), "--gpus 0: must be a whole number from 1 on"),
         ((*GIVEN, "--ratio", "0"), "--ratio 0: must be a number above zero"),

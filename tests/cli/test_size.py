@@ -22,11 +22,28 @@ def test_the_published_example(run: Runner) -> None:
     assert round(document["total_gb"], 2) == 556.64
 
 
-@pytest.mark.parametrize("headroom", ["0.2", "20%"])
+@pytest.mark.parametrize("headroom", ["20", "20%"])
 def test_headroom(run: Runner, headroom: str) -> None:
     words = (*DELL, "--instance", "R760xa", "--headroom", headroom, "--json")
     document = json.loads(run("size", *words).out)
     assert (document["gpus_naive"], document["gpus_packed"], document["servers"]) == (9, 10, 3)
+
+
+def test_numbers_with_their_own_unit(run: Runner) -> None:
+    words = ("--concurrency", "16", "--gpu-memory", "80GB", "--json")
+    plain = json.loads(run("size", "--users", "1000", "--params", "8", *words).out)
+    for users, params in (("1,000", "8B"), ("1000", "8 b")):
+        found = json.loads(run("size", "--users", users, "--params", params, *words).out)
+        assert found["needs"] == plain["needs"]
+    named = json.loads(run("size", "--need", "model:users=1,000,params=8B,concurrency=16", *words[2:]).out)
+    assert named["needs"] == plain["needs"]
+    heavy = json.loads(run("size", "--users", "3", "--concurrency", "1", "--mem", "17GB", *words[2:]).out)
+    assert heavy["needs"][0]["memory_gb"] == 17
+
+
+def test_no_headroom_is_a_headroom(run: Runner) -> None:
+    for said in ((), ("--headroom", "0"), ("--headroom", "0%")):
+        assert json.loads(run("size", *ONE, "--gpu", "L4", *said, "--json").out)["machine"]["headroom"] == 0
 
 
 def test_an_instance_is_a_server_with_a_price(run: Runner) -> None:
@@ -60,10 +77,13 @@ def test_a_sweep_says_what_an_instance_takes_and_runs_on(run: Runner, tmp_path: 
         ((*ONE, "--gpu-memory", "0"), "--gpu-memory 0: must be a number above zero"),
         ((*ONE, "--gpu", "L4", "--gpus-per-server", "0"), "--gpus-per-server 0: must be a whole number from 1 on"),
         (
-            (*ONE, "--gpu", "L4", "--headroom", "20"),
-            "--headroom 20: must be a share from 0 to below 1, like 0.2 or 20%",
+            (*ONE, "--gpu", "L4", "--headroom", "0.2"),
+            "--headroom 0.2: is that 20% or 0.2%?",
         ),
         ((*ONE, "--gpu", "L4", "--headroom", "100%"), "--headroom 100%: must be a share"),
+        ((*ONE, "--gpu", "A100"), "--gpu A100: it comes with several memory sizes; use A100-40 (40 GB) or A100-80"),
+        (("--users", "3", "--params", "8M"), "--params 8M: must be a number above zero, in billions of parameters"),
+        (("--users", "3", "--mem", "17GiB"), "--mem 17GiB: must be a number above zero, in GB, like 17 or 17GB"),
         ((*ONE, "--gpu", "L4", "--price", "-2"), "--price -2: must be a number above zero"),
         ((*ONE, "--gpu", "L4", "--hours", "0"), "--hours 0: must be a number above zero"),
         ((*ONE, "--gpu", "L4", "--overhead", "-1"), "--overhead -1: must be a number from 0 on"),

@@ -48,10 +48,17 @@ def sweep_in(
     return folder
 
 
+def probed(value: float, by: str = "request_rate", **more: Any) -> dict[str, Any]:
+    """A probe of 8000 / 10.8 token/s at this load, no confirmation."""
+    found = points()[3] | {"by": by, "value": value, "verdict": "kept", "run_verdict": "VALID", "confirmation": False}
+    return {**found, **more}
+
+
 def capacity_in(folder: Path, by: str = "request_rate", answer: float | None = 12.0, **more: Any) -> Path:
     """A folder with a search that came to this answer, and a confirmation at it."""
     folder.mkdir(parents=True)
-    probe = points()[3] | {"by": by, "value": answer or 1.0, "verdict": "kept", "run_verdict": "VALID"}
+    probe = probed(answer or 1.0, by)
+    sure = {"confirmed": True, "wide": False, "fitted": True}
     document: dict[str, Any] = {
         "schema": capacity_files.SCHEMA,
         "kind": capacity_files.KIND,
@@ -59,7 +66,7 @@ def capacity_in(folder: Path, by: str = "request_rate", answer: float | None = 1
         "simulated": False,
         "slo": [RULE],
         "config": {"about": {}},
-        "answer": None if answer is None else {"value": answer, "ci95": [11.0, 13.0]},
+        "answer": None if answer is None else {"value": answer, "ci95": [11.0, 13.0], **sure},
         "hopeless": "" if answer is not None else "even one request at a time misses it",
         "probes": [] if answer is None else [probe | {"confirmation": True}],
     }

@@ -11,7 +11,7 @@ from genbench import hardware
 from genbench.errors import ConfigError, GenbenchError
 from genbench.studies import cost, cost_figure, cost_words, importing
 from genbench.studies.cost_read import Row, Subject, Terms, paid, read, renamed
-from tests.studies.paid_for import EXAMPLE, RULE, capacity_in, points, run_in, sweep_in
+from tests.studies.paid_for import EXAMPLE, RULE, capacity_in, points, probed, run_in, sweep_in
 
 CATALOGUE = hardware.read()
 
@@ -71,8 +71,9 @@ def test_hardware_of_a_run_in_its_row(tmp_path: Path) -> None:
         ({}, {}, "r has no price; give --price"),
         ({"instance": "my own box"}, {}, "r: instance my own box: no instance of that name is known"),
         ({"instance": "g5.3xlarge"}, {}, "the nearest are g5.xlarge"),
+        ({}, {"price": {"": 1.0}, "instance": {"": "g5.3xlarge"}}, "--instance g5.3xlarge: no instance of that name"),
         ({}, {"instance": {"": "a3-highgpu-8g"}}, "a3-highgpu-8g has no list price in profiles/hardware.yaml"),
-        ({}, {"price": {"": 1.0}, "gpu": {"": "H100"}}, "--gpu H100: no GPU of that name is known; the nearest are"),
+        ({}, {"price": {"": 1.0}, "gpu": {"": "H100"}}, "--gpu H100: it comes with several memory sizes; use H100-80"),
     ],
 )  # fmt: skip
 def test_no_price(known: dict[str, Any], terms: dict[str, Any], says: str) -> None:
@@ -146,6 +147,54 @@ def test_a_capacity_search_is_priced_at_its_confirmation(tmp_path: Path) -> None
     (row,) = document["rows"]
     assert row["load"] == "12 req/s"
     assert row["usd_per_1m_output"] == pytest.approx(1.35)
+
+
+UNSURE = {"value": 46.6, "ci95": [23.3, 93.2], "confirmed": None, "wide": True, "fitted": False}
+
+
+def test_the_answer_of_a_search_is_priced_and_not_a_lower_load_that_was_kept(tmp_path: Path) -> None:
+    """8000 / 10.8 token/s at $3.6 an hour are $1.35 a million; the probe at 23.3 had half of that."""
+    slow = probed(23.3)
+    slow["run"] = {**slow["run"], "output_token_throughput": {"value": 4000 / 10.8, "unit": "token/s"}}
+    probes = [slow, probed(93.2, verdict="close", saturated="grew"), probed(46.6, verdict="close")]
+    folder = capacity_in(tmp_path / "c", answer=46.6, probes=probes) / "capacity.json"
+    folder.write_text(json.dumps(json.loads(folder.read_text()) | {"answer": UNSURE}))
+    document = costed(read(str(folder.parent)), price={"": 3.6})
+    (row,) = document["rows"]
+    assert (row["load"], row["probe"], row["scaled"]) == ("46.6 req/s", "", 1)
+    assert row["usd_per_1m_output"] == pytest.approx(1.35)
+    assert row["below"] == {"load": "23.3 req/s", "usd_per_1m_output": pytest.approx(2.70)}
+    assert document["sentences"][0].startswith("$1.3500 per million output tokens at 46.6 req/s")
+    assert document["sentences"][1] == (
+        "c: the search was not confirmed; at the lower end of its interval, 23.3 req/s: $2.7000"
+    )
+    both = cost_words.screen(costed(read(f"c={folder.parent}"), read(f"run={EXAMPLE}"), price={"": 3.6}))
+    assert any(line.split()[:3] == ["c", "46.6", "req/s"] for line in both.splitlines())
+
+
+def test_the_throughput_of_another_rate_is_in_proportion_and_that_is_said(tmp_path: Path) -> None:
+    """Probed at 10, held 12 req/s: 1.2 x 8000 / 10.8 token/s, so $1.35 / 1.2 a million."""
+    document = costed(read(str(capacity_in(tmp_path / "c", probes=[probed(10.0)]))), price={"": 3.6})
+    (row,) = document["rows"]
+    assert (row["load"], row["probe"], row["scaled"]) == ("12 req/s", "10 req/s", 1.2)
+    assert row["usd_per_1m_output"] == pytest.approx(1.125)
+    said = cost_words.screen(document)
+    assert "c: the throughput at 12 req/s is that of the nearest probe, at 10 req/s, times 1.2\n" in said
+    assert "740.741 at 10 req/s x 1.2" in said
+    assert "not confirmed" not in said
+    by = capacity_in(tmp_path / "n", "concurrency", probes=[probed(10.0, "concurrency")])
+    (row,) = costed(read(str(by)), price={"": 3.6})["rows"]
+    assert (row["load"], row["probe"], row["scaled"]) == ("concurrency 12", "concurrency 10", 1)
+    assert row["usd_per_1m_output"] == pytest.approx(1.35)  # in flight and throughput are not in proportion
+
+
+def test_input_and_output_of_a_load_are_of_the_same_window(tmp_path: Path) -> None:
+    found = points()[:1]
+    for key, value in (("output_token_throughput", 100.0), ("steady_output_token_throughput", 125.0),
+                       ("input_token_throughput", 400.0)):  # fmt: skip
+        found[0]["run"][key] = {"value": value, "unit": "token/s"}
+    (row,) = costed(read(str(sweep_in(tmp_path / "s", found))), price={"": 3.6})["rows"]
+    assert (row["output_tps"], row["input_tps"]) == (pytest.approx(125), pytest.approx(500))
 
 
 def test_figures_of_another_tool_are_priced_by_its_own_throughput(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """`genbench size`: needs worked out, what was measured of an instance, what binds, where division is wrong."""
 
+import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from genbench.metrics import slo
 from genbench.studies import size, size_words
 from genbench.studies.size import Machine
 from genbench.studies.size_read import Need, measured, parse
-from tests.studies.paid_for import RULE, capacity_in, points, sweep_in
+from tests.studies.paid_for import RULE, capacity_in, points, probed, sweep_in
 
 H100 = Machine("H100-80", 80, bandwidth_gbs=3350, per_server=8)
 DELL = (parse("5B:users=64,concurrency=4,mem=12.41"), parse("20B:users=128,concurrency=16,mem=44.76"))
@@ -183,6 +185,83 @@ def test_a_capacity_search(tmp_path: Path) -> None:
     by = measured(Need(name="m"), capacity_in(tmp_path / "n", "concurrency"), ())
     assert by.concurrency == 12
     assert by.capacity == pytest.approx(8000 / 10.8 / 100)
+
+
+def searched(folder: Path, **answer: Any) -> Path:
+    """A search that holds 46.6 req/s, 7.4 in flight on average: probes at 23.3 and 46.6, no confirmation."""
+    capacity_in(folder, answer=46.6, probes=[probed(23.3), probed(46.6)])
+    found = json.loads((folder / "capacity.json").read_text())
+    found["answer"] |= {"ci95": [23.3, 93.2], "confirmed": None, "wide": True, "fitted": False, **answer}
+    (folder / "capacity.json").write_text(json.dumps(found))
+    return folder
+
+
+def test_the_lower_end_of_a_search_that_was_not_confirmed(tmp_path: Path) -> None:
+    """400 / 46.6 = 8.6 instances, 400 / 23.3 = 17.2; servers of 4 at $1 for 730 hours."""
+    machine = Machine("L4", 24, per_server=4, price_per_hour=1.0)
+    rate = need(mem=17.0, users=None, concurrency=None, rate=400.0)
+    document = sized(measured(rate, searched(tmp_path / "c"), ()), machine=machine)
+    assert (document["instances"], document["servers"]) == ({"m": 9}, 3)
+    assert document["lower"] == {
+        "at": {"m": "23.3 req/s"}, "instances": {"m": 18}, "gpus_packed": 18, "servers": 5, "usd_per_month": 3650,
+    }  # fmt: skip
+    assert document["sentences"][0] == (
+        "9 GPUs (L4) in 3 servers for 9 instances: 9 x m; $2,190 a month; the search was not confirmed; at the lower"
+        " end of its interval, 23.3 req/s: 18 instances, 18 GPUs in 5 servers, $3,650 a month"
+    )
+    assert "46.6 req/s (23.30 for sure, 93.20 is too much) keeps" in document["needs"][0]["source"]
+    two = sized(measured(rate, tmp_path / "c", ()), need(name="n", mem=10.0), machine=machine)
+    assert (
+        "; m: the search was not confirmed; at the lower ends of the intervals, m 23.3 req/s: 2" in two["sentences"][0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ({"confirmed": False}, "; the search was not confirmed: the confirmation did not keep the promises; at the"),
+        ({"confirmed": True}, "; the search ended with a wider interval than was asked for; at the lower end"),
+        ({"confirmed": None, "ci95": [46.6, None]}, "9 x m; the search was not confirmed"),
+        ({"confirmed": True, "wide": False}, "9 x m; at the lower end of its interval, 23.3 req/s: 18 instances"),
+        ({"confirmed": True, "wide": False, "ci95": [46.0, 47.0]}, "9 x m"),
+    ],
+)
+def test_how_sure_a_search_is(tmp_path: Path, answer: dict[str, Any], says: str) -> None:
+    rate = need(mem=70.0, users=None, concurrency=None, rate=400.0)
+    (first, *_) = sized(measured(rate, searched(tmp_path / "c", **answer), ()))["sentences"]
+    assert says in first
+    assert first.endswith(says) or says.endswith(("at the", "end", "instances"))
+
+
+def test_a_search_whose_figure_is_not_used_raises_no_doubt(tmp_path: Path) -> None:
+    folder = searched(tmp_path / "c")
+    said = measured(need(mem=17.0, users=None, rate=400.0, capacity=50.0), folder, ())
+    assert (said.capacity, said.doubt, said.least) == (50.0, "", None)
+
+
+def test_what_an_instance_takes_below_the_nearest_probe_is_in_proportion(tmp_path: Path) -> None:
+    """Half of the load that was probed has half of its requests in flight."""
+    capacity_in(tmp_path / "c", probes=[probed(12.0)])
+    flying = points()[3]["run"]["concurrency_mean"]["value"]
+    found = measured(Need(name="m", users=100.0), tmp_path / "c", ())
+    assert found.least is not None
+    assert (found.concurrency, found.least.concurrency) == (flying, math.floor(flying * 11 / 12))
+
+
+def test_one_is_singular() -> None:
+    """Two of 10 GB would be on one GPU of 24 GB by division."""
+    document = sized(need(mem=10.0, users=1.0, concurrency=1.0, share=1), need(name="n", mem=10.0, users=1.0,
+                     concurrency=1.0, share=1), machine=Machine("L4", 24, per_server=1))  # fmt: skip
+    said = size_words.screen(document)
+    for line in ("so 1 GPU, but", "1 user / 1 at a time", "1 GPU at the least"):
+        assert line in " ".join(said.split())
+    one = {**LLAMA, "users": 1.0, "concurrency": 1.0}
+    said += size_words.screen(sized(need(**one), machine=Machine("H100-80", 80, per_server=1, assumed=True)))
+    flat = " ".join(said.split())
+    assert " 1 sequence x" in flat
+    assert "- 1 GPU in a server is assumed" in flat
+    for plural in ("GPUs", "users", "servers", "instances", "sequences"):
+        assert f" 1 {plural}" not in flat
 
 
 def test_folders_that_say_nothing(tmp_path: Path) -> None:
