@@ -45,8 +45,10 @@ def called(row: Row) -> bool:
 def sentences(document: Mapping[str, Any]) -> list[str]:
     """What the comparison says, the most important first."""
     said: list[str] = []
+    several = len({one["b"] for one in document["comparisons"]}) > 1
     for one in document["comparisons"]:
-        said += _of_pair(one, float(document["min_effect"]))
+        found = _of_pair(one, float(document["min_effect"]))
+        said += [f"{one['b']}: {text}" if several and text != found[0] else text for text in found]
     if document["says"] == "runs" and any(one["rows"] for one in document["comparisons"]):
         said.append(ONLY_RUNS)
     said += [_of_capacity(row) for row in document["capacities"]]
@@ -54,7 +56,12 @@ def sentences(document: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def _of_pair(one: Mapping[str, Any], min_effect: float) -> Iterator[str]:
+def _of_pair(one: Mapping[str, Any], min_effect: float) -> list[str]:
+    """What is said of a pair, its conclusion first; nothing of capacity searches, which have no rows."""
+    return list(_pair_said(one, min_effect))
+
+
+def _pair_said(one: Mapping[str, Any], min_effect: float) -> Iterator[str]:
     at = f"at {one['load']['text']}: " if one["load"] else ""
     what = f"these {one['says']}"
     pair = f"{one['b']} against {one['a']}"
@@ -173,7 +180,7 @@ def conclusion(document: Mapping[str, Any], letters: Mapping[str, str]) -> tuple
         if len(pairs) > 1:
             found[-1] = f"{letters[b]}: {found[-1]}"
         if len(comparisons) == 1:
-            said.add(next(_of_pair(comparisons[0], float(document["min_effect"]))))
+            said.add(_of_pair(comparisons[0], float(document["min_effect"]))[0])
     if not found:
         found = [_of_capacity(row) for row in document["capacities"]]
         said = set(found)
@@ -191,7 +198,7 @@ def _in_short(one: Mapping[str, Any], letter: str) -> str:
         ]
         more = f"; {len(differ) - len(shown)} more" if len(differ) > len(shown) else ""
         return f"these {one['says']} differ: {letter} is {'; '.join(words)}{more}"
-    text = next(_of_pair(one, 0.0))
+    text = _of_pair(one, 0.0)[0]
     return text if "nothing can be said" in text else f"no difference seen in {_tested(one)}"
 
 

@@ -168,7 +168,7 @@ def test_runs_grouped_by_their_folder(made: Path) -> None:
 def test_runs_of_one_name_are_repeats(made: Path, tmp_path: Path) -> None:
     for k, run in enumerate(("A/r0", "A/r1", "B/r0", "B/r1"), 1):
         shutil.copytree(made / run, tmp_path / f"r{k}")
-    given = [f"{name}={tmp_path / run}" for name, run in zip(("old", "old", "new", "new"), ("r1", "r2", "r3", "r4"))]
+    given = [f"{name}={tmp_path}/r{k}" for k, name in enumerate(("old", "old", "new", "new"), 1)]
     for grouped in (False, True):
         sides = compare_read.sides(given, grouped=grouped)
         assert [(side.name, side.kind, len(side.subjects)) for side in sides] == [
@@ -403,6 +403,10 @@ def test_the_screen_has_100_columns(made: Path) -> None:
     assert max(map(len, text.replace(long, "x").splitlines())) <= 100
     assert "Inter-token latency mean (ms)" in text
     assert "nothing unfair was found" in text
+    first = text.split("\n\n")[0].splitlines()
+    assert first[0].startswith("B: these runs differ: B is slower in ")
+    assert first[-1].startswith("C: no difference seen in ")
+    assert any(said.startswith("A: not seen is not") for said in document["sentences"])  # of which pair
 
 
 def test_the_document_is_json(made: Path) -> None:
