@@ -129,12 +129,14 @@ def _plan(header: Mapping[str, Any], requests: int) -> str:
 
 
 def _flows(run: Run, rows: Ints, block: Ints, blocks: int) -> dict[str, Flow]:
-    """Amounts and seconds of each throughput that the run has, by block."""
+    """Amounts and seconds of each throughput that the run has, by block; where it has none, of the whole run: as one of
+    several it is a block itself.
+    """
     table, summary = run.table, run.summary
-    if not blocks or "request_throughput" not in summary.run:
+    if "request_throughput" not in summary.run:
         return {}
     sent = table.sent_ns[rows]
-    firsts = sent[np.searchsorted(block[rows], np.arange(blocks))]
+    firsts = sent[np.searchsorted(block[rows], np.arange(blocks))] if blocks else sent[:1]
     edges = np.append(firsts, table.end_ns[rows].max())
     seconds = np.diff(edges) / 1e9
     lengths = osl(table)

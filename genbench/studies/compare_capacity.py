@@ -63,9 +63,15 @@ def _searched(a: Side, b: Side) -> dict[str, Any]:
     elif sorted(one["slo"]) != sorted(other["slo"]):
         why = f"the promises differ: {', '.join(one['slo'])} against {', '.join(other['slo'])}"
     found = [document.get("answer") or {} for document in (one, other)]
-    values = [(answer.get("value"), answer.get("ci95")) for answer in found]
+    whole = one["by"] == "concurrency"
+    values = [(answer.get("value"), _between_whole(answer.get("ci95"), whole=whole)) for answer in found]
     row = _row(a, b, what, values[0], values[1])
     return row | {"verdict": NOT, "why": why, "ratio": None, "ci95": None, "p": None} if why else row
+
+
+def _between_whole(ends: list[float] | None, *, whole: bool) -> list[float] | None:
+    """An interval of whole loads goes to the next one: 8 to 8 is anything from 8 to below 9."""
+    return [ends[0], ends[1] + 1] if whole and ends and ends[1] is not None else ends
 
 
 def _row(

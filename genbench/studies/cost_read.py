@@ -188,7 +188,8 @@ def _levels(name: str, series: str, curve: Curve, document: Mapping[str, Any]) -
             continue
         figure = level["figures"].get(TOKENS) or {}
         latencies = {key: value_of(level, key) for key in LATENCIES}
-        ends = (figure.get("low"), figure.get("high"))
+        of_repeats = figure.get("interval") != "ci95"  # from the smallest to the largest: no confidence interval
+        ends = (None, None) if of_repeats else (figure.get("low"), figure.get("high"))
         yield Row(
             name=name,
             load=words(curve.by, level["value"]),

@@ -30,6 +30,7 @@ from genbench.errors import ConfigError, GenbenchError, TargetError
 from genbench.resolve import resolve
 from genbench.sources import dataset_of
 from genbench.studies import run_ab_files as files
+from genbench.studies.observe import OFF, ON
 from genbench.studies.point import Measured, Points, Restarted
 from genbench.studies.prepare import Prepared, prepare
 from genbench.studies.profile import Screen
@@ -45,6 +46,9 @@ SAYS_LENGTH = frozenset({"request_count", "duration_s"})
 REFUSED = {
     "url": ("--url", "run-ab has two servers; name them with --a URL and --b URL"),
     "plan": ("--plan", "run-ab makes a plan for each round; give the options it was made from"),
+    "server_metrics": ("--server-metrics", "each side's own /metrics is read; an address would be that of both"),
+    "gpu_telemetry": ("--gpu-telemetry", "it would be read for both sides; start run-ab without it"),
+    "prometheus": ("--prometheus", "it would be asked for both sides; start run-ab without it"),
     "until_ci": ("--until-ci", "blocks have to be equally long; use --duration or --request-count"),
 }
 Blocks = Mapping[str, Given]  # the options of each side
@@ -86,7 +90,7 @@ def sides(given: Given, urls: Mapping[str, str | None], models: Mapping[str, str
     """The options of each side, from those of both. Raises ConfigError for what does not go with two servers."""
     for name, (flag, why) in REFUSED.items():
         value = next((getattr(part, name) for part in _sections(given) if hasattr(part, name)), None)
-        if value:
+        if value and value not in (*((word,) for word in (*OFF, *ON)),):
             raise ConfigError(f"{flag} {value if isinstance(value, str) else value[0]}: {why}")
     missing = [f"--{side}" for side in SIDES if not urls.get(side)]
     if missing:
@@ -106,7 +110,7 @@ def sides(given: Given, urls: Mapping[str, str | None], models: Mapping[str, str
 
 def _sections(given: Given) -> Iterator[Any]:
     asked = given.config
-    yield from (asked.target, asked.workload, asked.load)
+    yield from (asked.target, asked.workload, asked.load, asked.telemetry)
 
 
 def _length(given: Given) -> dict[str, Any]:

@@ -55,6 +55,15 @@ def test_the_amounts_of_all_blocks_are_the_runs_own_rate() -> None:
     assert one.flows["goodput"].amounts.sum() == pytest.approx(20)  # those up to 51.9 ms
 
 
+def test_a_run_too_short_for_blocks_is_one_among_others() -> None:
+    """20 requests: no blocks of its own, and still a throughput that the rounds of run-ab are made of."""
+    one = of(records(20))
+    flow = one.flows["request_throughput"]
+    assert (one.blocks, flow.amounts.size) == (0, 1)
+    assert flow.amounts[0] / flow.seconds[0] == pytest.approx(one.stats["request_throughput"]["value"])
+    assert of([]).flows == {}
+
+
 def test_warm_up_and_failures() -> None:
     rows = records()
     for row in rows[:8]:

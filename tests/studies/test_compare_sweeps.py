@@ -144,6 +144,16 @@ def search(folder: Path, value: float | None, ends: list[float] | None, **change
     return folder
 
 
+def test_whole_loads_without_a_spread(tmp_path: Path) -> None:
+    """8 (8 .. 8) is from 8 to below 9, an error of ln(9/8) / 3.92 = 0.030; 16 has 0.0155; ln 2 is 20 of both."""
+    a = search(tmp_path / "a", 8.0, [8.0, 8.0], by="concurrency")
+    b = search(tmp_path / "b", 16.0, [16.0, 16.0], by="concurrency")
+    (row,) = compared(a, b)["capacities"]
+    assert row["verdict"] == "higher"
+    assert row["p"] < 1e-6
+    assert row["ci95"] == pytest.approx([1.872, 2.137], abs=0.002)
+
+
 def test_two_searches(tmp_path: Path) -> None:
     """40 (38 .. 42) against 44 (42 .. 46): errors of the logs (ln 42/38) / 3.92 = 0.02553 and 0.02321, together 0.0345;
     ln 1.1 = 0.0953 is 2.76 of them: p = 0.0057, interval 1.1 * exp(-+1.96 * 0.0345) = 1.028 .. 1.177."""

@@ -62,6 +62,8 @@ def test_the_sides_differ_in_server_and_model_only() -> None:
     [
         ({"url": ("http://c",)}, URLS, "--url http://c: run-ab has two servers; name them with --a URL and --b URL"),
         ({"plan": "p.jsonl"}, URLS, "--plan p.jsonl: run-ab makes a plan for each round"),
+        ({"server_metrics": ("http://127.0.0.1:1",)}, URLS, "--server-metrics http://127.0.0.1:1: each side's own"),
+        ({"gpu_telemetry": ("http://127.0.0.1:1",)}, URLS, "--gpu-telemetry http://127.0.0.1:1: it would be read for"),
         ({"until_ci": "ttft.p95:5%"}, URLS, "--until-ci ttft.p95:5%: blocks have to be equally long"),
         ({"isl": "0"}, URLS, "--isl 0"),
         ({}, {"a": "http://a"}, "run-ab needs two servers and --b is not given; name them with --a URL --b URL"),
