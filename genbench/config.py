@@ -20,7 +20,7 @@ from genbench.errors import ConfigError
 from genbench.options import Opt, RunConfig, seconds
 
 STREAMED = ("chat", "completions")
-SECRET_NAME = r"[^=&:]*(?:key|token|secret|signature|password|auth)|sig|code"
+SECRET_NAME = r"[^=&:]*(?:key|token|secret|signature|password|passwd|pwd|credentials?|auth)|sig|code"
 SECRET_QUERY = re.compile(rf"(?i)([?&](?:{SECRET_NAME})=)[^&]*")
 SECRET_EXTRA = re.compile(rf"(?i)((?:{SECRET_NAME})\s*[=:])(?!\s*[\d.]+\s*$).*", re.DOTALL)  # but max_tokens=5 is none
 OTHERS_NAMES = {

@@ -212,7 +212,7 @@ def propose(tried: Sequence[Tried], goal: Goal) -> float | None:
         return high
     inside = [one for one in latest if low < one.value < high]
     fitted = limit(tried) if inside else None
-    if fitted is not None and low < fitted[1] < high:
+    if fitted is not None and low < fitted[1] < _ceiling(latest, high):
         return None
     low = max([low, *(one.value for one in inside if one.held)])
     high = min([high, *(one.value for one in inside if not one.held and one.value > low)])
@@ -237,6 +237,11 @@ def bracket(tried: Sequence[Tried]) -> tuple[float | None, float | None]:
     low = max((value for value in kept if not missed or value < min(missed)), default=None)
     high = min((value for value in missed if not kept or value > max(kept)), default=None)
     return low, high
+
+
+def _ceiling(latest: Sequence[Tried], high: float) -> float:
+    """Below which an estimate is clearly lower than a missed load. What grew takes no part in it and cannot lower it."""
+    return high / (1 + SAME) if any(one.grew and one.value == high for one in latest) else high
 
 
 def _tries(tried: Sequence[Tried], value: float) -> int:
@@ -276,7 +281,7 @@ def answer(tried: Sequence[Tried], goal: Goal, last: Tried | None) -> Found:
         return Found(None, None, high, whole)
     missed = min((one.value for one in latest if one.verdict == "missed" and one.value > kept), default=math.inf)
     fitted = limit(tried)
-    estimated = fitted is not None and fitted[1] < below
+    estimated = fitted is not None and fitted[1] < _ceiling(latest, below)
     if fitted is not None and estimated:
         first, value, end = fitted
         value = max(value, low or 0.0)

@@ -30,7 +30,12 @@ class Beside:
         self._process: subprocess.Popen[bytes] | None = None
         with contextlib.suppress(OSError):
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, start_new_session=True
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # what it lacks is a note of the run, no traceback on the screen
+                bufsize=0,
+                start_new_session=True,
             )
 
     def ask(

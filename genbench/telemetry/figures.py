@@ -148,15 +148,16 @@ def _histogram(told: Sequence[Told], key: str, client: Client) -> dict[str, Any]
     if not grown:
         return None
     total, count = sum(one.total for one in grown), sum(one.count for one in grown)
+    found = {"count": round(count), "mean": 1e3 * total / count}
     bounds = grown[0].bounds
-    alike = all(one.bounds == bounds for one in grown) and bounds
-    counts = np.array([one.counts for one in grown]).sum(axis=0) if alike else np.zeros(0)
+    if not bounds or any(one.bounds != bounds for one in grown):  # buckets that differ cannot be added up
+        return {**found, "unit": "ms"}
+    counts = np.array([one.counts for one in grown]).sum(axis=0)
     told_ms = {
         name: None if (value := quantile(bounds, counts, count, q)) is None else 1e3 * value
         for name, q in QUANTILES.items()
     }
-    found = {"count": round(count), "mean": 1e3 * total / count}
-    return {**found, **told_ms, "method": METHOD, "unit": "ms"} if alike else {**found, "unit": "ms"}
+    return {**found, **told_ms, "method": METHOD, "unit": "ms"}
 
 
 def histogram_increase(seen: Sequence[Histogram]) -> Histogram:

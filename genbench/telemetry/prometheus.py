@@ -88,14 +88,15 @@ class Reader:
         found: set[str] = set()
         try:
             series = grouped(self._samples(text, found))
+            if not found:
+                raise NotMetrics("something that is no metrics")
+            if found != self._names:
+                self._names, self._spoken = found, dialects(found)
+            reading = translated(series, self._spoken)
         except (ValueError, IndexError, KeyError) as error:
             raise NotMetrics("something that is no metrics") from error
-        if not found:
-            raise NotMetrics("something that is no metrics")
-        if found != self._names:
-            self._names, self._spoken = found, dialects(found)
         spoken = ", ".join(dict.fromkeys(one.name for one in self._spoken if one.name != names.HOST.name))
-        return spoken, translated(series, self._spoken)
+        return spoken, reading
 
     def _samples(self, text: str, found: set[str]) -> Iterator[tuple[str, Mapping[str, str], float]]:
         """What has a known name; all names there are go into `found`, with `_` for `:`."""

@@ -97,6 +97,9 @@ class Scraper:
             except prometheus.NotMetrics as error:
                 reason = reason or f"answers with {error}"
                 continue
+            except Exception as error:
+                reason = reason or f"its answer could not be read ({type(error).__name__})"
+                continue
             if self._source.role == "gpu" and not reading.gpus:
                 return {"error": "answers with no GPU metric (DCGM_FI_DEV_... or nv_gpu_...)"}
             if not self._source.asked and not dialect and not reading:
@@ -122,6 +125,9 @@ class Scraper:
         except (Unavailable, prometheus.NotMetrics) as error:
             row["t_ns"] = began_ns
             row["error"] = str(error) if isinstance(error, Unavailable) else f"answered with {error}"
+        except Exception as error:  # an answer that nobody thought of: the next one may be read
+            row["t_ns"] = began_ns
+            row["error"] = f"its answer could not be read ({type(error).__name__})"
         else:
             if self._source.role == "gpu":
                 reading.values.pop("process_memory", None)  # the exporter's own

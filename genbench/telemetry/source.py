@@ -2,16 +2,19 @@
 
 Rules
 - The run's own key and headers go to the run's own hosts and to nobody else, and never from https to http.
-- A question has a deadline, so that an answer that comes a byte now and then is given up.
+- A question has a deadline from its connection to its last byte, so that an answer that comes a byte now and then,
+  its header too, is given up. (Looking a name up is the system's, with the system's own limit.)
 - What cannot be had is `Unavailable`, with a reason in a few words; no secret is in it.
 """
 
 import http.client
+import io
 import socket
 import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
@@ -79,7 +82,10 @@ def parsed(text: str, option: str, path: str = "/metrics") -> str:
             f"{option} {public_url(text)} is no http or https address; give something like http://localhost:8000{path}"
         )
     if parts.username or parts.password:
-        raise ConfigError(f"{option}: the address has a user name or password in it; give it with --header")
+        raise ConfigError(
+            f"{option}: the address has a user name or password in it, and genbench sends keys only to the run's own "
+            "hosts; put a proxy without a password in front"
+        )
     return full if parts.path not in ("", "/") else parts._replace(path=path).geturl()
 
 
@@ -122,17 +128,17 @@ class Line:
             raise Unavailable(_reason(error)) from error
 
     def _get(self, target: str, until_s: float) -> bytes:
-        if self._connection is None:
-            self._connection = self._open()
+        if self._connection is None or self._connection.sock is None:  # None: the last answer asked for its close
+            self._connection = self._open(until_s)
         connection = self._connection
+        connection.sock.settimeout(_left_s(until_s))
+        connection.response_class = partial(_response, until_s)  # type: ignore[assignment]
         headers = {"Accept": "text/plain;version=0.0.4, application/json;q=0.5", **self._source.headers}
         connection.request("GET", target, headers=headers)
         response = connection.getresponse()
         found = bytearray()
         while data := response.read1(1 << 16):
             found += data
-            if time.monotonic() > until_s:
-                raise TimeoutError
             if len(found) > MOST_BYTES:
                 raise Unavailable("an answer without end")
         response.close()  # read1 leaves it open at its end, and the connection with it
@@ -140,27 +146,68 @@ class Line:
             raise Unavailable(f"HTTP {response.status}")
         return bytes(found)
 
-    def _open(self) -> http.client.HTTPConnection:
+    def _open(self, until_s: float) -> http.client.HTTPConnection:
         parts, source = self._parts, self._source
         if source.socket:
-            made = http.client.HTTPConnection("localhost", timeout=self._timeout_s)
+            made = http.client.HTTPConnection("localhost")
             made.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            made.sock.settimeout(self._timeout_s)
+            made.sock.settimeout(_left_s(until_s))
             made.sock.connect(source.socket)
             return made
         assert parts.hostname is not None
         if parts.scheme == "http":
-            return http.client.HTTPConnection(parts.hostname, parts.port, timeout=self._timeout_s)
+            made = http.client.HTTPConnection(parts.hostname, parts.port)
+            made.sock = socket.create_connection((made.host, made.port), _left_s(until_s))
+            return made
         context = ssl.create_default_context(cafile=source.ca_cert)
         if source.insecure:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=self._timeout_s, context=context)
+        made = http.client.HTTPSConnection(parts.hostname, parts.port, context=context)
+        plain = socket.create_connection((made.host, made.port), _left_s(until_s))
+        plain.settimeout(max(1e-3, until_s - time.monotonic()))  # of the whole handshake
+        made.sock = context.wrap_socket(plain, server_hostname=made.host)
+        return made
 
     def close(self) -> None:
         """Let the connection go."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+class _Received(io.RawIOBase):
+    """What a socket receives, each piece in what is left of the question's time: a timeout alone begins anew with it."""
+
+    def __init__(self, sock: socket.socket, until_s: float) -> None:
+        self._sock = sock
+        self._until_s = until_s
+        self._raw = sock.makefile("rb", buffering=0)  # holds the socket open until the answer is read
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._sock.settimeout(_left_s(self._until_s))
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """As HTTPResponse asks a socket."""
+        return io.BufferedReader(self)
+
+
+def _response(until_s: float, sock: socket.socket, **more: Any) -> http.client.HTTPResponse:
+    return http.client.HTTPResponse(_Received(sock, until_s), **more)  # type: ignore[arg-type]
+
+
+def _left_s(until_s: float) -> float:
+    left_s = until_s - time.monotonic()
+    if left_s <= 0:
+        raise TimeoutError
+    return left_s
 
 
 def _reason(error: Exception) -> str:

@@ -267,6 +267,24 @@ def test_what_grew_is_never_the_answer() -> None:
     assert max(sum(one.value == value for one in found.tried) for value in {one.value for one in found.tried}) <= 2
 
 
+def test_an_estimate_at_a_load_that_grew_is_none() -> None:
+    """99.3 % at 12.1 puts the line's end near 14.3, where the number in flight grows: the search goes on between."""
+    held = Tried(12.1, "close", {"p": (0.95, Series(np.tile([0.99, 0.996], 40), SIZE))})
+    line = limit([kept(4), held])
+    assert line is not None
+    at = float(f"{line[1]:.3g}")
+    tried = [kept(4), held, grew(at)]
+    assert propose(tried, Goal(start=4)) == pytest.approx(math.sqrt(12.1 * at), rel=0.01)
+    found = search(lambda ask: grew(ask.value) if ask.value > 12.5 else close(ask.value, 0.99), Goal(start=4))
+    assert found.value is not None
+    assert 12 < found.value <= 12.5
+    assert all(_times(found, one.value) <= 2 for one in found.tried if one.grew)
+
+
+def _times(found: Found, value: float) -> int:
+    return sum(one.value == value for one in found.tried)
+
+
 def test_a_bound_with_many_digits() -> None:
     found = search(server(100.0), Goal(start=1.0, high=12.375))
     assert found.at_least
