@@ -168,16 +168,19 @@ def test_no_such_profile_lists_those_there_are() -> None:
 def test_secrets_do_not_show() -> None:
     named = {
         "url": ("http://user:pw1@x/v1?api-version=3&api-key=pw2&sig=pw3",),
+        "prometheus": ("http://x/?pwd=pw6&passwd=pw7&credential=pw8&X-Amz-Credential=pw9&match=a",),
         "api_key": "pw4",
         "header": ("X-Token: pw5",),
         "request_count": "3",
     }
     shown = config.public(config.load(named, ()).config)
     assert shown["target"]["url"] == ["http://***@x/v1?api-version=3&api-key=***&sig=***"]
+    masked = "http://x/?pwd=***&passwd=***&credential=***&X-Amz-Credential=***&match=a"
+    assert shown["telemetry"]["prometheus"] == [masked]
     assert shown["target"]["header"] == ["X-Token: ***"]
     assert shown["load"]["request_count"] == 3
     command = " ".join(config.quoted(config.command_line(named, ("vllm",))))
-    assert not any(f"pw{k}" in str(shown) + command for k in range(1, 6))
+    assert not any(f"pw{k}" in str(shown) + command for k in range(1, 10))
     assert command.startswith("genbench profile --config vllm --url 'http://***@x")
     assert command.endswith("--request-count 3")
 

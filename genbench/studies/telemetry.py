@@ -7,12 +7,16 @@ import numpy as np
 from genbench.metrics.definitions import osl
 from genbench.records import RecordTable
 from genbench.telemetry import log
+from genbench.telemetry.beside import NAME
 from genbench.telemetry.figures import Client, Server, figures
 from genbench.types import Summary
 
 
 def of_run(folder: Path, table: RecordTable, summary: Summary) -> Server | None:
-    """What servers and GPUs said during the measured phase; None where nobody was asked, or nothing was sent."""
+    """What servers and GPUs said during the measured phase; None where nobody was asked, or nothing was sent.
+
+    Where no figures can be made of it, that is a note: the run is measured, and its rows are kept.
+    """
     told = log.read(folder)
     sent = table.measured & (table.sent_ns >= 0)
     if not told or not sent.any():
@@ -26,4 +30,8 @@ def of_run(folder: Path, table: RecordTable, summary: Summary) -> Server | None:
         ttft_ms=dict(ttft.stats) if ttft is not None else {},
         output_tokens=float(length[answered].sum()),
     )
-    return figures(told, client)
+    try:
+        return figures(told, client)
+    except Exception as error:  # of rows that nobody thought of
+        said = f"no figures of the server's side: {NAME} has rows that do not fit ({type(error).__name__}: {error})"
+        return Server(told, client, {}, {}, {}, (said,))

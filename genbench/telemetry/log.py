@@ -66,7 +66,7 @@ def read(folder: Path) -> tuple[Told, ...]:
     heads: dict[int, dict[str, Any]] = {}
     rows: dict[int, list[Scrape]] = {}
     for line in data.split(b"\n"):
-        with contextlib.suppress(orjson.JSONDecodeError, KeyError, TypeError, ValueError):  # a torn or foreign line
+        with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):  # a torn or foreign line
             row = orjson.loads(line)
             if "url" in row:
                 heads[row["source"]] = row

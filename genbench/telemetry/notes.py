@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 NS = 1e9
 STALE_S = 2.0  # GPU figures that are renewed less often
+LATE_S = 2.0  # from the last answer to the end of the window
 LEAST_SCRAPES = 8  # before anything is said of that
 WATCHED = ("running", "waiting", "kv_cache_pct", "prompt_tokens", "generation_tokens")
 
@@ -46,15 +47,20 @@ def _of_source(one: Told, client: "Client") -> Iterator[str]:
 
 def _silent(one: Told, client: "Client") -> Iterator[str]:
     failed = [scrape for scrape in one.scrapes if scrape.error]
-    if not failed:
+    if not one.scrapes:
+        yield f"nothing was heard of {one.url} in the run"
         return
     last_good = max((scrape.t_ns for scrape in one.good), default=0)
-    if last_good < client.end_ns and one.scrapes[-1].error:
+    if failed and last_good < client.end_ns and one.scrapes[-1].error:
         first = next(scrape for scrape in failed if scrape.t_ns > last_good)
         at_s = (first.t_ns - client.start_ns) / NS
         yield f"{one.url} fell silent {at_s:.1f} s into the run ({first.error}); its figures end there"
-    else:
+        return
+    if failed:
         yield f"{len(failed)} of {len(one.scrapes)} scrapes of {one.url} failed ({failed[-1].error})"
+    late_s = (client.end_ns - last_good) / NS
+    if late_s > LATE_S:
+        yield f"the last answer of {one.url} came {late_s:.1f} s before the end of the run: its deltas are partial"
 
 
 def _fell(good: Sequence[Scrape]) -> bool:

@@ -176,7 +176,7 @@ class Line:
 
 
 class _Received(io.RawIOBase):
-    """What a socket receives, each piece in what is left of the question's time: a timeout alone begins anew with it."""
+    """What a socket receives, each piece in what is left of the question's time: a timeout begins anew each time."""
 
     def __init__(self, sock: socket.socket, until_s: float) -> None:
         self._sock = sock

@@ -134,6 +134,19 @@ def test_it_is_made_again_from_the_rows(run: Runner, simulator: Simulator) -> No
     assert (ran.folder / "server_metrics.csv").read_bytes() == csv_before
 
 
+def test_rows_without_figures_are_a_note(run: Runner, simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*_: object) -> None:
+        raise IndexError("out of bounds")
+
+    monkeypatch.setattr("genbench.studies.telemetry.figures", breaks)
+    ran = profile(run, simulator.url, "--extra", FAST, "--server-metrics")
+    assert (ran.code, ran.summary["outcomes"]) == (0, {"ok": 6})
+    said = "no figures of the server's side: server_metrics.jsonl has rows that do not fit (IndexError: out of bounds)"
+    assert ran.summary["server"]["notes"] == [said]
+    assert (ran.folder / "server_metrics.csv").exists()
+    assert said in str(section(read(ran.folder)))
+
+
 @pytest.mark.parametrize("arguments", [(), ("--server-metrics", "off")])
 def test_default_and_off(
     run: Runner, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
@@ -216,7 +229,7 @@ def test_what_is_no_exporter_ends_before_the_load(
         (("--gpu-telemetry", "http://127.0.0.1:1"), "--gpu-telemetry http://127.0.0.1:1/metrics: connection refused"),
         (("--server-metrics", "ftp://x"), "--server-metrics ftp://x is no http or https address"),
         (("--server-metrics", "http://x:99999"), "Port out of range"),
-        (("--prometheus", "http://me:secret@127.0.0.1:1"), "the address has a user name or password in it"),
+        (("--prometheus", "http://me:secret@127.0.0.1:1"), "put a proxy without a password in front"),
         (("--server-metrics", "off", "--server-metrics", "http://x"), "--server-metrics off goes with no other"),
     ],
 )

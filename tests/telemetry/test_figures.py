@@ -111,7 +111,7 @@ def test_energy_is_not_made_up_where_the_exporter_was_silent() -> None:
 @pytest.mark.parametrize(
     ("scrapes", "said"),
     [
-        ([Scrape(-1), Scrape(1, error="no answer in 2 s"), Scrape(2)], "1 of 3 scrapes of U failed (no answer in 2 s)"),
+        ([Scrape(-1), Scrape(1, error="no answer in 2 s"), Scrape(9)], "1 of 3 scrapes of U failed (no answer in 2 s)"),
         (
             [Scrape(-1), Scrape(1), Scrape(4, error="connection refused"), Scrape(11, error="connection refused")],
             "U fell silent 4.0 s into the run (connection refused); its figures end there",
@@ -121,11 +121,11 @@ def test_energy_is_not_made_up_where_the_exporter_was_silent() -> None:
             "no scrape of U fell into the measured time: it was too short, or nobody answered",
         ),
         (
-            [Scrape(-1, {"running": 3.0, "waiting": 1.0}), Scrape(5, {"running": 1.0, "waiting": 0.0})],
+            [Scrape(-1, {"running": 3.0, "waiting": 1.0}), Scrape(9, {"running": 1.0, "waiting": 0.0})],
             "U had 4 requests before the load: its figures are not this run's alone",
         ),
         (
-            [Scrape(-1, {"kv_cache_pct": 1.0}), Scrape(5, {})],
+            [Scrape(-1, {"kv_cache_pct": 1.0}), Scrape(9, {})],
             "U stopped telling KV cache during the run",
         ),
     ],
@@ -143,3 +143,25 @@ def test_an_exporter_that_renews_too_seldom() -> None:
     assert "renewed its figures about every 30 s: shorten its interval (DCGM_EXPORTER_INTERVAL" in server.notes[0]
     lively = gpu("gpu_power", [(t / 2, 100.0 + t % 7) for t in range(-2, 122)])
     assert figures((lively,), client(0, 60)).notes == ()
+
+
+def test_servers_whose_buckets_differ_have_a_mean_only() -> None:
+    def told(bounds: tuple[float, ...], url: str) -> Told:
+        empty, full = (
+            Histogram(0.0, 0.0, bounds, (0.0,) * len(bounds)),
+            Histogram(2.0, 4.0, bounds, (4.0,) * len(bounds)),
+        )
+        moments = {-1: empty, 11: full}
+        return Told(url, "server", "vllm", [Scrape(t * 10**9, histograms={"ttft": one}) for t, one in moments.items()])
+
+    server = figures((told((0.5, 1.0), "http://a/metrics"), told((0.25, 1.0), "http://b/metrics")), client())
+    assert server.metrics["ttft"] == {"kind": "histogram", "unit": "ms", "count": 8, "mean": 500.0}
+
+
+def test_a_source_whose_last_answer_is_early_is_named() -> None:
+    """No failed row: the thread that asks it hangs, or is gone."""
+    early, late = gauges("running", [(-1, 1), (7, 2)]), gauges("running", [(-1, 1), (8, 2)])
+    said = "the last answer of http://server/metrics came 3.0 s before the end of the run: its deltas are partial"
+    assert said in figures((early,), client()).notes
+    assert not any("partial" in note for note in figures((late,), client()).notes)
+    assert "nothing was heard of U in the run" in figures((Told("U", "server", "vllm", []),), client()).notes

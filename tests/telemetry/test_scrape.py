@@ -1,8 +1,10 @@
 """The process that scrapes, against exporters that behave and others that do not."""
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Sequence
@@ -13,10 +15,11 @@ from typing import Any
 import pytest
 
 from genbench.clock import now_ns
-from genbench.telemetry import log
+from genbench.telemetry import log, prometheus, scrape
 from genbench.telemetry.beside import NAME, SCRAPE, Beside
-from genbench.telemetry.source import DEFAULT_PATHS, Source
+from genbench.telemetry.source import DEFAULT_PATHS, Line, Source, Unavailable
 from tests.telemetry.exporter import Answer, Exporter, data, exporting
+from tests.transport.raw_server import RawServer
 
 EVERY_S, TIMEOUT_S = 0.02, 0.3
 
@@ -86,9 +89,12 @@ def test_an_exporter_that_breaks_and_comes_back(tmp_path: Path) -> None:
         6: (Answer(drop=True), "it closed the connection"),
         8: (Answer(b"once upon a time"), "answered with something that is no metrics"),
     }
+    labels = b'vllm:time_to_first_token_seconds_bucket{le="x"} 1\nvllm:time_to_first_token_seconds_count 1\n'
+    odd[10] = (Answer(labels), odd[8][1])
     odd[7] = odd[6]  # a kept connection that is closed is opened anew once
     with exporting(lambda k, _: odd[k][0] if k in odd else Answer(data("vllm"))) as exporter:
-        (told,) = watched(tmp_path, [asked(exporter)], 12, exporter)
+        (told,) = watched(tmp_path, [asked(exporter)], 14, exporter)
+    assert [bool(one.error) for one in told.scrapes].count(True) == len(odd) - 1  # 6 and 7 are one question
     assert {one.error for one in told.scrapes} == {"", *(said for _, said in odd.values())}
     assert not told.scrapes[0].error
     assert not told.scrapes[-1].error
@@ -203,3 +209,39 @@ def test_a_torn_last_line_and_foreign_lines_are_left_out(tmp_path: Path) -> None
     (tmp_path / NAME).write_text(text)
     (told,) = log.read(tmp_path)
     assert [(one.t_ns, dict(one.values)) for one in told.scrapes] == [(5, {"running": 2})]
+
+
+def test_an_answer_that_nobody_thought_of_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*_: object) -> None:
+        raise ZeroDivisionError
+
+    found = scrape.Log()
+    found.open(str(tmp_path / NAME))
+    found.add({"source": 0, "url": "U", "role": "server", "dialect": "vllm"})
+    monkeypatch.setattr(prometheus, "translated", breaks)
+    with exporting(lambda k, _: Answer(data("vllm"))) as exporter:
+        one = scrape.Scraper(0, asked(exporter), found, EVERY_S, TIMEOUT_S)
+        one._scrape()
+        one._line.close()
+    (told,) = log.read(tmp_path)
+    assert [row.error for row in told.scrapes] == ["its answer could not be read (ZeroDivisionError)"]
+
+
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n"])
+def test_an_answer_that_trickles_is_given_up(head: bytes) -> None:
+    """Each byte comes in time; together they never end. First the header, then the body."""
+
+    def trickles(sock: socket.socket) -> None:
+        sock.recv(1 << 16)
+        sock.sendall(head)
+        with contextlib.suppress(OSError):  # it has hung up
+            while True:
+                sock.sendall(b"H")
+                time.sleep(0.02)
+
+    with RawServer(trickles) as server:
+        line = Line(Source(f"http://127.0.0.1:{server.port}/metrics", "server"), TIMEOUT_S)
+        began_s = time.monotonic()
+        with pytest.raises(Unavailable, match=r"no answer in 0\.3 s"):
+            line.get()
+        assert TIMEOUT_S <= time.monotonic() - began_s < 5 * TIMEOUT_S
