@@ -182,7 +182,7 @@ def test_secrets_do_not_show() -> None:
     command = " ".join(config.quoted(config.command_line(named, ("vllm",))))
     assert not any(f"pw{k}" in str(shown) + command for k in range(1, 10))
     assert command.startswith("genbench profile --config vllm --url 'http://***@x")
-    assert command.endswith("--request-count 3")
+    assert " --request-count 3 --prometheus " in command
 
 
 def test_the_command_line_says_what_was_named() -> None:

@@ -211,20 +211,20 @@ def test_a_torn_last_line_and_foreign_lines_are_left_out(tmp_path: Path) -> None
     assert [(one.t_ns, dict(one.values)) for one in told.scrapes] == [(5, {"running": 2})]
 
 
-def test_an_answer_that_nobody_thought_of_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_nobody_thought_of_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     def breaks(*_: object) -> None:
         raise ZeroDivisionError
 
+    rows: list[dict[str, Any]] = []
     found = scrape.Log()
-    found.open(str(tmp_path / NAME))
-    found.add({"source": 0, "url": "U", "role": "server", "dialect": "vllm"})
+    monkeypatch.setattr(found, "add", rows.append)
     monkeypatch.setattr(prometheus, "translated", breaks)
     with exporting(lambda k, _: Answer(data("vllm"))) as exporter:
         one = scrape.Scraper(0, asked(exporter), found, EVERY_S, TIMEOUT_S)
         one._scrape()
+        assert one._settled() == {"error": "its answer could not be read (ZeroDivisionError)"}
         one._line.close()
-    (told,) = log.read(tmp_path)
-    assert [row.error for row in told.scrapes] == ["its answer could not be read (ZeroDivisionError)"]
+    assert [row["error"] for row in rows] == ["its answer could not be read (ZeroDivisionError)"]
 
 
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n"])
