@@ -240,7 +240,7 @@ def bracket(tried: Sequence[Tried]) -> tuple[float | None, float | None]:
 
 
 def _ceiling(latest: Sequence[Tried], high: float) -> float:
-    """Below which an estimate is clearly lower than a missed load. What grew takes no part in it and cannot lower it."""
+    """Below which an estimate is clearly lower than a missed load: one that grew takes no part in the line."""
     return high / (1 + SAME) if any(one.grew and one.value == high for one in latest) else high
 
 
