@@ -32,9 +32,7 @@ from genbench.studies.probe import Series, Verdict
 
 STEP = 4.0
 NEAR, DOUBT = 2.1, 1.3
-DOWN = 4  # steps down before it is given up
-MOST = 12
-DIGITS = 3
+DOWN, MOST, DIGITS = 4, 12, 3  # steps down before it is given up; probes in all; of a load
 SAME = 0.015
 SEGMENT = 16  # blocks (of one median latency each) that make a segment; on engines' models the next one is independent
 STEEPNESS, SPREAD = math.log(10.0), 0.7  # prior of the log of the line's slope: median and deviation
@@ -239,6 +237,12 @@ def bracket(tried: Sequence[Tried]) -> tuple[float | None, float | None]:
     return low, high
 
 
+def _settled(tried: Sequence[Tried]) -> Sequence[Tried]:
+    """Without those that seemed to grow while all was kept, and had no second opinion: they bound no estimate."""
+    found = [one for one in tried if not (one.doubtful and _tries(tried, one.value) == 1)]
+    return found if any(one.too_high for one in found) else tried
+
+
 def _ceiling(latest: Sequence[Tried], high: float) -> float:
     """Below which an estimate is clearly lower than a missed load: one that grew takes no part in the line."""
     return high / (1 + SAME) if any(one.grew and one.value == high for one in latest) else high
@@ -268,9 +272,11 @@ def _fresh(value: float, tried: Sequence[Tried]) -> float | None:
 def answer(tried: Sequence[Tried], goal: Goal, last: Tried | None) -> Found:
     """What is known so far; `last` is the last confirmation."""
     whole = tuple(tried)
-    low, high = bracket(tried)
+    fitted = limit(tried)
+    bounds = tried if fitted is None else _settled(tried)
+    low, high = bracket(bounds)
     confirmed = None if last is None else last.held
-    latest = _latest(tried)
+    latest = _latest(bounds)
     if all(one.held for one in latest):
         top = max((one.value for one in tried), default=None)
         reached = top is not None and goal.high is not None and top >= goal.high
@@ -280,7 +286,6 @@ def answer(tried: Sequence[Tried], goal: Goal, last: Tried | None) -> Found:
     if kept is None or (low is None and high is not None):
         return Found(None, None, high, whole)
     missed = min((one.value for one in latest if one.verdict == "missed" and one.value > kept), default=math.inf)
-    fitted = limit(tried)
     estimated = fitted is not None and fitted[1] < _ceiling(latest, below)
     if fitted is not None and estimated:
         first, value, end = fitted

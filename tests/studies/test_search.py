@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genbench.studies.probe import Series, Verdict
-from genbench.studies.search import MOST, Ask, Found, Goal, Tried, allotted, bracket, limit, propose, search
+from genbench.studies.search import MOST, Ask, Found, Goal, Tried, allotted, answer, bracket, limit, propose, search
 
 BLOCKS, SIZE = 160, 20
 
@@ -283,6 +283,18 @@ def test_an_estimate_at_a_load_that_grew_is_none() -> None:
 
 def _times(found: Found, value: float) -> int:
     return sum(one.value == value for one in found.tried)
+
+
+def test_a_doubtful_probe_without_a_second_opinion_bounds_no_estimate() -> None:
+    """Time was short: 9.57 seemed to grow while all was kept. The line through the others says 9.5 or so."""
+    near = [close(9.97, 0.91), close(9.59, 0.948), close(9.49, 0.957)]
+    tried = [kept(7.05), grew(14.1), *near, doubtful(9.57), close(9.49, 0.937)]
+    found = answer(tried, Goal(start=1), None)
+    assert found.value == pytest.approx(9.5, rel=0.02)
+    assert found.fitted
+    twice = answer([*tried, doubtful(9.57)], Goal(start=1), None)
+    assert twice.value is not None
+    assert twice.value < 9.57
 
 
 def test_a_bound_with_many_digits() -> None:
