@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from genbench import config
-from genbench.cli import options, screen, upload
+from genbench.cli import options, screen, study, upload
 from genbench.errors import ConfigError
-from genbench.options import seconds
 from genbench.studies.ranges import HIGHEST
 
 if TYPE_CHECKING:
@@ -59,7 +58,6 @@ def run(budget: str | None, resume: str | None, **values: Any) -> int:
     It is looked for with short runs at rising and falling loads, each judged while it goes on; the longest ones confirm
     the answer. Every one is a run of its own, in the folder `points`.
     """
-    from genbench.cli.sweep import Screens
     from genbench.metrics import slo
     from genbench.studies import capacity, capacity_asked, capacity_files
     from genbench.studies.folder import study_folder
@@ -70,14 +68,16 @@ def run(budget: str | None, resume: str | None, **values: Any) -> int:
     if resume is not None:
         before = capacity_files.read(Path(resume))
         named, own, budget = _continued(before, named, own, budget, resume)
-    given = slo.promised(_demo(config.load(named, profiles)))
+    given = slo.promised(study.demo(config.load(named, profiles)))
     wanted = _wanted(own, budget or BUDGET)
     promises = capacity_asked.check(given, wanted)
     upload.ready(given, resume)
     output = given.config.output
-    screens = Screens(output)
+    screens = study.Screens(output)
     folder = Path(resume) if resume is not None else study_folder(given, "capacity", screens.say)
-    kept = {"own": own, "budget": budget or BUDGET, "named": _kept(given, named)}
+    promises_as_given = {name: named[name] for name in PROMISES if name in named}
+    options_kept = study.kept(given, *PROMISES) | promises_as_given
+    kept = {"own": own, "budget": budget or BUDGET, "named": options_kept}
     command = _command(named, profiles, own, budget)
     document = capacity_files.begin(given, wanted, command, kept, before)
     search = capacity.Capacity(given, wanted, folder, Screen(screens.say, screens.watch), promises, document)
@@ -85,7 +85,7 @@ def run(budget: str | None, resume: str | None, **values: Any) -> int:
         done = search.run()
     finally:
         if not document["probes"] and document["alone"] is None and not document["interrupted"] and resume is None:
-            _take_back(folder)
+            study.take_back(folder, capacity_files.NAME)
     drawn = _drawn(folder, quiet=output.quiet) if output.plots and document["probes"] else ("", "")
     _show(done, folder, drawn, as_json=output.json, quiet=output.quiet)
     if done.error is not None:
@@ -153,15 +153,6 @@ def _show(done: "Answer", folder: Path, drawn: tuple[str, str], *, as_json: bool
     screen.last_lines([*([said] if said else []), files, f"{'again' if ended else 'go on'}: {again}"])
 
 
-def _take_back(folder: Path) -> None:
-    """Remove what an error before the first run has left: `capacity.json` and an empty folder."""
-    from genbench.studies import capacity_files
-
-    if not any(path.name != capacity_files.NAME for path in folder.iterdir()):
-        (folder / capacity_files.NAME).unlink(missing_ok=True)
-        folder.rmdir()
-
-
 # -- what was asked for ------------------------------------------------------------------------------------------------
 
 
@@ -178,8 +169,8 @@ def _wanted(own: Mapping[str, str], budget: str) -> "Wanted":
         low=_load("--low", own["low"], whole=whole) if "low" in own else None,
         high=_load("--high", own["high"], whole=whole) if "high" in own else None,
         precision=slo.percent("--precision", own.get("precision", PRECISION)) / 100,
-        budget_s=_time("--budget", budget, above=0),
-        cool_down_s=_time("--cool-down", own.get("cool_down", COOL_DOWN)),
+        budget_s=study.time_s("--budget", budget, above=0),
+        cool_down_s=study.time_s("--cool-down", own.get("cool_down", COOL_DOWN)),
     )
 
 
@@ -194,46 +185,14 @@ def _load(flag: str, text: str, *, whole: bool) -> float:
     return value
 
 
-def _time(flag: str, text: str, above: float | None = None) -> float:
-    try:
-        value = seconds(text)
-    except ValueError:
-        raise ConfigError(f"{flag} {text}: must be a time like 30, 500ms or 15m") from None
-    if value < 0 or (above is not None and value <= above):
-        raise ConfigError(f"{flag} {text}: must be {'at least 0' if above is None else f'above {above:g}'} s")
-    return value
-
-
-def _demo(given: config.Given) -> config.Given:
-    """Without a server it is a demonstration: short prompts and answers, unless something was said of them."""
-    from genbench.resolve import resolve
-    from genbench.studies.sweep import DEMO_LENGTHS
-
-    said = {"isl", "osl", "isl_osl", "dataset", "input_file"} & given.named
-    return given if said or resolve(given)[0].target.url else config.changed(given, DEMO_LENGTHS)
-
-
 # -- going on with a search --------------------------------------------------------------------------------------------
-
-
-def _kept(given: config.Given, named: Mapping[str, Any]) -> dict[str, Any]:
-    """The options for --resume, by field name; no secrets, nor what says only where the files go. Promises as given."""
-    found: dict[str, Any] = {}
-    for field in config.options():
-        value = getattr(getattr(given.config, field.section) if field.section else given.config, field.name)
-        public = config.PUBLIC.get(field.name)
-        hidden = field.opt.secret or (public is not None and value and list(public(value)) != list(value))
-        if field.name in given.named and not hidden and field.section != "output" and field.name not in PROMISES:
-            found[field.name] = "none" if value is None else list(value) if isinstance(value, tuple) else value
-    return found | {name: named[name] for name in PROMISES if name in named}
 
 
 def _continued(
     before: Mapping[str, Any], named: dict[str, Any], own: dict[str, str], budget: str | None, resume: str
 ) -> tuple[dict[str, Any], dict[str, str], str | None]:
     """The options of the search that is resumed, with those given now in their place. Raises ConfigError."""
-    if "name" in named or "artifact_dir" in named:
-        raise ConfigError(f"--resume {resume} says where the files are; leave --name and --artifact-dir out")
+    study.stays(named, resume)
     kept = before.get("options") or {}
     return {**kept.get("named", {}), **named}, {**kept.get("own", {}), **own}, budget or kept.get("budget")
 

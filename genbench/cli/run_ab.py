@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from genbench import config
-from genbench.cli import compare, options, screen, upload
+from genbench.cli import compare, options, screen, study, upload
 from genbench.errors import ConfigError, GenbenchError, RecordError
-from genbench.options import Output, seconds
+from genbench.options import Output
 
 if TYPE_CHECKING:
     from genbench.studies.compare import Wanted as CompareWanted
@@ -56,7 +56,6 @@ def run(budget: str | None, resume: str | None, fail_if: Sequence[str], force: b
     A round is a block on A and one on B; the next round begins with B. Every block is a run of its own, in the folder
     `blocks`. --duration and --request-count are those of a block.
     """
-    from genbench.cli.sweep import Screens
     from genbench.metrics import slo
     from genbench.studies import run_ab, run_ab_files
     from genbench.studies.folder import study_folder
@@ -79,7 +78,7 @@ def run(budget: str | None, resume: str | None, fail_if: Sequence[str], force: b
         run_ab.check_budget(both, wanted)
     output = given.config.output
     upload.ready(config.changed(given, {"url": both["a"].config.target.url}), resume)
-    screens = Screens(output)
+    screens = study.Screens(output)
     show = Screen(screens.say, screens.watch)
     models: Mapping[str, str] = {}
     if resume is None or run_ab_files.missing(Path(resume), wanted.rounds):
@@ -88,21 +87,21 @@ def run(budget: str | None, resume: str | None, fail_if: Sequence[str], force: b
         folder = Path(resume)
     else:
         folder = study_folder(config.changed(both["a"], {"model": models["a"]}), "ab", screens.say)
-    study = run_ab.Study(
+    interleaved = run_ab.Study(
         both,
         wanted,
         folder,
         show,
         command=_command(named, profiles, own, budget, fail_if),
-        options={"own": _public(own), "fail_if": list(fail_if), "named": _kept(given)},
+        options={"own": _public(own), "fail_if": list(fail_if), "named": study.kept(given, "url")},
         models=models,
         before=before,
     )
     try:
-        done = study.run()
+        done = interleaved.run()
     except GenbenchError:
-        if resume is None and not study.document["blocks"]:
-            _take_back(folder)
+        if resume is None and not interleaved.document["blocks"]:
+            study.take_back(folder, run_ab_files.NAME)
         raise
     return upload.after(folder, output, _end(done, folder, rules, output))
 
@@ -135,11 +134,11 @@ def _end(done: "Interleaved", folder: Path, rules: "CompareWanted", output: Outp
 
 def _compare(folder: Path, rules: "CompareWanted", command: str, output: Output) -> int:
     """Compare the complete rounds, write and print what that says; 1 where a rule of --fail-if is broken."""
-    from genbench.studies import compare as study
+    from genbench.studies import compare as comparing
     from genbench.studies import compare_files, compare_read, compare_words
 
     read = compare_read.rounds(folder, force=rules.force)
-    document = study.compare(read, rules, command)
+    document = comparing.compare(read, rules, command)
     with screen.waiting("drawing the figures ...", quiet=output.quiet):
         said = compare_files.write(folder, document, read, plots=output.plots)
     with screen._readable():
@@ -151,15 +150,6 @@ def _compare(folder: Path, rules: "CompareWanted", command: str, output: Output)
     if said and not output.quiet:
         sys.stderr.write(f"{said}\n")
     return int(any(not gate["passed"] for gate in document["gates"]))
-
-
-def _take_back(folder: Path) -> None:
-    """Remove what an error before the first block has left: `ab.json` and an empty folder."""
-    from genbench.studies import run_ab_files
-
-    if not any(path.name != run_ab_files.NAME for path in folder.iterdir()):
-        (folder / run_ab_files.NAME).unlink(missing_ok=True)
-        folder.rmdir()
 
 
 # -- what was asked for ------------------------------------------------------------------------------------------------
@@ -174,19 +164,9 @@ def _wanted(own: Mapping[str, str], budget: str | None) -> "Wanted":
         raise ConfigError(f"--rounds {own['rounds']}: must be a whole number") from None
     return Wanted(
         rounds=rounds,
-        budget_s=None if budget is None else _time("--budget", budget, above=0),
-        cool_down_s=_time("--cool-down", own.get("cool_down", COOL_DOWN)),
+        budget_s=None if budget is None else study.time_s("--budget", budget, above=0),
+        cool_down_s=study.time_s("--cool-down", own.get("cool_down", COOL_DOWN)),
     )
-
-
-def _time(flag: str, text: str, above: float | None = None) -> float:
-    try:
-        value = seconds(text)
-    except ValueError:
-        raise ConfigError(f"{flag} {text}: must be a time like 30, 500ms or 15m") from None
-    if value < 0 or (above is not None and value <= above):
-        raise ConfigError(f"{flag} {text}: must be {'at least 0' if above is None else f'above {above:g}'} s")
-    return value
 
 
 # -- going on ----------------------------------------------------------------------------------------------------------
@@ -197,24 +177,11 @@ def _public(own: Mapping[str, str]) -> dict[str, str]:
     return {name: text for name, text in own.items() if name not in ("a", "b") or config.public_url(text) == text}
 
 
-def _kept(given: config.Given) -> dict[str, Any]:
-    """The options of a run for --resume, by field name; no secrets, nor what says only where the files go."""
-    found: dict[str, Any] = {}
-    for field in config.options():
-        value = getattr(getattr(given.config, field.section) if field.section else given.config, field.name)
-        public = config.PUBLIC.get(field.name)
-        hidden = field.opt.secret or (public is not None and value and list(public(value)) != list(value))
-        if field.name in given.named and not hidden and field.section != "output" and field.name != "url":
-            found[field.name] = "none" if value is None else list(value) if isinstance(value, tuple) else value
-    return found
-
-
 def _continued(
     before: Mapping[str, Any], named: dict[str, Any], own: dict[str, str], fail_if: Sequence[str], resume: str
 ) -> tuple[dict[str, Any], dict[str, str], Sequence[str]]:
     """The options of the folder, with those given now in their place. Raises ConfigError."""
-    if "name" in named or "artifact_dir" in named:
-        raise ConfigError(f"--resume {resume} says where the files are; leave --name and --artifact-dir out")
+    study.stays(named, resume)
     kept = before.get("options") or {}
     named, own = {**kept.get("named", {}), **named}, {**kept.get("own", {}), **own}
     if "rounds" not in own:

@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from genbench import config
-from genbench.cli import options, screen, upload
+from genbench.cli import options, screen, study, upload
 from genbench.errors import ConfigError
-from genbench.options import Output, seconds
 from genbench.studies import ranges
 
 if TYPE_CHECKING:
-    from genbench.engine.live import Snapshot
-    from genbench.studies.profile import Screen
     from genbench.studies.sweep import Wanted
 
 SWEPT = {"request_rate": "--request-rate", "concurrency": "--concurrency"}
@@ -47,30 +44,6 @@ class SweepCommand(options.Profile):
         formatter.write("\n" + EXAMPLES)
 
 
-class Screens:
-    """A screen for each point: a live view ends with the run it shows. Between two, lines go to stderr as they are."""
-
-    def __init__(self, output: Output) -> None:
-        self._output = output
-        self._now: Screen | None = None
-
-    def say(self, line: str) -> None:
-        """A line; the one that names the model begins a point's own screen."""
-        if self._now is None and ", model " in line:
-            self._now = screen.make(self._output)
-        if self._now is not None:
-            self._now.say(line)
-        elif not self._output.quiet:
-            sys.stderr.write(line + "\n")
-
-    def watch(self, now: "Snapshot") -> None:
-        """A moment of the point under way."""
-        if self._now is not None and self._now.watch is not None:
-            self._now.watch(now)
-        if now.over:
-            self._now = None
-
-
 def run(
     repeats: str | None, budget: str | None, resume: str | None, cool_down: str | None, gpus: str | None, **values: Any
 ) -> int:
@@ -95,15 +68,15 @@ def run(
     by, text = swept(texts)
     if by == "request_rate" and "concurrency" in texts:
         named["concurrency"] = texts["concurrency"]
-    given = slo.promised(_demo(config.load(named, profiles)))
+    given = slo.promised(study.demo(config.load(named, profiles)))
     wanted = _wanted(given, by, text, own, budget)
     given = wanted.at_first(given)
     check(given)
     upload.ready(given, resume)
     output = given.config.output
-    screens = Screens(output)
+    screens = study.Screens(output)
     folder = Path(resume) if resume is not None else study_folder(given, "sweep", screens.say)
-    kept = {"range": {by: text}, "own": own, "named": _kept(given, by)}
+    kept = {"range": {by: text}, "own": own, "named": study.kept(given, *_swept(by))}
     lines = Table(by, grouped=len(wanted.groups) > 1)
     sweep = Sweep(
         given,
@@ -231,65 +204,26 @@ def _wanted(given: config.Given, by: str, text: str, own: Mapping[str, str], bud
         by=by,
         values=ranges.parse(SWEPT[by], text, whole=by == "concurrency"),
         groups=groups_of(given.config.workload.isl_osl),
-        repeats=_whole("--repeats", own.get("repeats", "1")),
-        budget_s=None if budget is None else _time("--budget", budget, above=0),
-        cool_down_s=_time("--cool-down", own.get("cool_down", COOL_DOWN)),
-        gpus=_whole("--gpus", own["gpus"]) if "gpus" in own else None,
+        repeats=study.whole("--repeats", own.get("repeats", "1")),
+        budget_s=None if budget is None else study.time_s("--budget", budget, above=0),
+        cool_down_s=study.time_s("--cool-down", own.get("cool_down", COOL_DOWN)),
+        gpus=study.whole("--gpus", own["gpus"]) if "gpus" in own else None,
     )
-
-
-def _whole(flag: str, text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise ConfigError(f"{flag} {text}: must be a whole number from 1 on")
-    return value
-
-
-def _time(flag: str, text: str, above: float | None = None) -> float:
-    try:
-        value = seconds(text)
-    except ValueError:
-        raise ConfigError(f"{flag} {text}: must be a time like 30, 500ms or 15m") from None
-    if value < 0 or (above is not None and value <= above):
-        raise ConfigError(f"{flag} {text}: must be {'at least 0' if above is None else f'above {above:g}'} s")
-    return value
-
-
-def _demo(given: config.Given) -> config.Given:
-    """Without a server it is a demonstration: short prompts and answers, unless something was said of them."""
-    from genbench.resolve import resolve
-    from genbench.studies.sweep import DEMO_LENGTHS
-
-    said = {"isl", "osl", "isl_osl", "dataset", "input_file"} & given.named
-    return given if said or resolve(given)[0].target.url else config.changed(given, DEMO_LENGTHS)
 
 
 # -- going on with a sweep ---------------------------------------------------------------------------------------------
 
 
-def _kept(given: config.Given, by: str) -> dict[str, Any]:
-    """The options for --resume, by field name; no secrets, nor what says only where the files go."""
-    found: dict[str, Any] = {}
-    for field in config.options():
-        value = getattr(getattr(given.config, field.section) if field.section else given.config, field.name)
-        public = config.PUBLIC.get(field.name)
-        hidden = field.opt.secret or (public is not None and value and list(public(value)) != list(value))
-        if field.name == "request_rate" or (field.name == "concurrency" and by == "concurrency"):
-            continue
-        if field.name in given.named and not hidden and field.section != "output":
-            found[field.name] = "none" if value is None else list(value) if isinstance(value, tuple) else value
-    return found
+def _swept(by: str) -> tuple[str, ...]:
+    """The options that the range stands for."""
+    return ("request_rate", "concurrency") if by == "concurrency" else ("request_rate",)
 
 
 def _continued(
     before: Mapping[str, Any], named: dict[str, Any], own: dict[str, str], resume: str
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The options of the sweep that is resumed, with those given now in their place. Raises ConfigError."""
-    if "name" in named or "artifact_dir" in named:
-        raise ConfigError(f"--resume {resume} says where the files are; leave --name and --artifact-dir out")
+    study.stays(named, resume)
     kept = before.get("options") or {}
     found = {**kept.get("named", {}), **kept.get("range", {}), **named}
     by = str(before["by"])
